@@ -15,7 +15,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["ArtefactError", "CorpusError", "Interrupted", "NlpseqError", "UsageError", "WorkError", "did_you_mean", "sentence"]
+__all__ = [
+    "ArtefactError",
+    "CorpusError",
+    "Interrupted",
+    "NlpseqError",
+    "UsageError",
+    "WorkError",
+    "did_you_mean",
+    "sentence",
+]
 
 
 class NlpseqError(Exception):
@@ -42,19 +51,20 @@ class WorkError(NlpseqError):
     """The work itself failed; what had been saved before is still there."""
 
 
-class Interrupted(NlpseqError):
+class Interrupted(NlpseqError):  # noqa: N818 - it is no error
     """Stopped by Ctrl-C or SIGTERM after the state was saved."""
 
     exit_code = 130
 
 
-def sentence(name: str, must: str, found: object, where: str | None = None) -> str:
+def sentence(name: str, must: str, found: object, where: str | None = None, *, quote: bool = True) -> str:
     """The one sentence form of this project: `` `name` must …, but is … (where) ``.
 
-    name: the setting, option, column or file; must: the rule, without "must"; found: what was given (strings are
-    quoted); where: file and line, recipe key or option it came from.
+    name: the setting, option, column or file; must: the rule, without "must"; found: what was given, strings in
+    quotes unless quote is false (a description such as: absent); where: file and line, recipe key or option it
+    came from.
     """
-    shown = f'"{found}"' if isinstance(found, str) and not found.startswith('"') else str(found)
+    shown = f'"{found}"' if isinstance(found, str) and quote else str(found)
     return f"`{name}` must {must}, but is {shown}" + (f" ({where})." if where else ".")
 
 

@@ -1,0 +1,83 @@
+# Start with `make translate`, or `make help` for the rest. Works with GNU make 3.81 (macOS) and newer.
+# Plain `=`, so that only the command line changes a setting and no stray TARGET or SEED of the environment.
+CORPUS = phrasebook
+SOURCE = en
+TARGET = fr
+DEVICE = auto
+THREADS =
+SEED =
+OPTIONS =
+PYTHON ?= python3
+NLPSEQ = .venv/bin/nlpseq
+
+VENV_PYTHON := .venv/bin/python
+# An nlpseq of your own, as in `make translate NLPSEQ=nlpseq`, needs no .venv.
+SETUP := $(if $(filter .venv/bin/nlpseq,$(NLPSEQ)),.venv/.runtime)
+MACHINE = --device $(DEVICE)$(if $(THREADS), --threads $(THREADS))
+
+# build/phrasebook, build/multi30k-en-de, and build/mine-en-fr for path/to/mine.tsv.gz: the corpus and, but for the
+# default, its pair. What one corpus and pair wrote is never overwritten by another's.
+CORPUS_NAME := $(basename $(notdir $(patsubst %.gz,%,$(patsubst %/,%,$(CORPUS)))))
+PAIR_DIR := build/$(patsubst phrasebook-en-fr,phrasebook,$(CORPUS_NAME)-$(SOURCE)-$(TARGET))
+# A corpus that changes makes its models stale; the code of nlpseq does not: a training may have taken hours.
+CORPUS_FILES := $(wildcard $(CORPUS) $(CORPUS:%/=%)/* corpora/$(CORPUS)/*)
+
+# A stage depends on a file that holds its settings. $(call changed,FILE,SETTINGS) is FORCE where the file holds others,
+# so that it is rewritten just then. Device and threads cannot change a result and are not among the settings.
+changed = $(if $(findstring <$(2)>,<$(shell cat $(1) 2>/dev/null)>),,FORCE)
+write_settings = @mkdir -p $(@D) && printf '%s\n' "$$SETTINGS" > $@.new && mv $@.new $@
+
+.PHONY: help setup check test bench clean distclean all FORCE
+# Two trainings at once would only fight for the cores, so -j changes nothing.
+.NOTPARALLEL:
+
+define HELP
+Targets
+  make translate   tokenise, train, decode, score and show a translator
+  make tokenize    its tokeniser alone
+  make all         every stage
+  make setup       .venv with everything in it; the others do this by themselves
+  make check       ruff and mypy
+  make test        the tests, two minutes
+  make bench       the benchmarks
+  make clean       removes build/ and all models in it; make distclean removes .venv too
+
+Settings, with their values now, for the command line as in: make translate CORPUS=multi30k TARGET=de
+  CORPUS=$(CORPUS)   a corpus of "nlpseq corpora list", or the path of a file or folder of yours (without spaces)
+  SOURCE=$(SOURCE) TARGET=$(TARGET)   the languages, or the columns of your file
+  DEVICE=$(DEVICE)   auto, cpu, cuda or cuda:N
+  THREADS=$(THREADS)   CPU threads; all cores when empty
+  SEED=$(SEED)   of the training; the recipe's when empty
+  PYTHON=$(PYTHON)   makes .venv: Python 3.11, 3.12 or 3.13
+  NLPSEQ=$(NLPSEQ)   another one needs no .venv
+endef
+# Each stage adds its own settings.
+help::
+	@: $(info $(HELP))
+
+include $(wildcard pipelines/*/rules.mk)
+
+setup: .venv/.runtime
+
+# Each runs alone and writes its stamp last; what a killed set-up leaves behind is made anew.
+.venv/.runtime: constraints.txt pyproject.toml pipelines/setup_venv.py
+	@$(PYTHON) pipelines/setup_venv.py
+.venv/.dev: constraints.txt pyproject.toml pipelines/setup_venv.py
+	@$(PYTHON) pipelines/setup_venv.py --dev
+
+check: .venv/.dev
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m mypy
+
+test: .venv/.dev
+	$(VENV_PYTHON) -m pytest
+
+bench: .venv/.dev
+	$(VENV_PYTHON) tests/benchmarks/run.py
+
+clean:
+	rm -rf build
+	@echo "build/ is gone; .venv stays (make distclean removes it too)."
+
+distclean: clean
+	rm -rf .venv

@@ -1,0 +1,67 @@
+"""nlpseq: recurrent-network NLP in stages, from raw text to raw text.
+
+The names below are imported on first use (PEP 562), so that `import nlpseq` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "ArtefactError": "nlpseq.errors",
+    "Corpus": "nlpseq.corpora",
+    "CorpusError": "nlpseq.errors",
+    "Interrupted": "nlpseq.errors",
+    "NlpseqError": "nlpseq.errors",
+    "TokenizeConfig": "nlpseq.settings",
+    "Tokenizer": "nlpseq.tokenizer",
+    "TranslateConfig": "nlpseq.settings",
+    "Translator": "nlpseq.stages.translate",
+    "UsageError": "nlpseq.errors",
+    "WorkError": "nlpseq.errors",
+    "configure": "nlpseq.config",
+    "load_corpus": "nlpseq.corpora",
+    "train_tokenizer": "nlpseq.stages.tokenize",
+    "train_translator": "nlpseq.stages.translate",
+}
+
+__all__ = [
+    "ArtefactError",
+    "Corpus",
+    "CorpusError",
+    "Interrupted",
+    "NlpseqError",
+    "TokenizeConfig",
+    "Tokenizer",
+    "TranslateConfig",
+    "Translator",
+    "UsageError",
+    "WorkError",
+    "__version__",
+    "configure",
+    "load_corpus",
+    "train_tokenizer",
+    "train_translator",
+]
+
+if TYPE_CHECKING:
+    from nlpseq.config import configure
+    from nlpseq.corpora import Corpus, load_corpus
+    from nlpseq.errors import ArtefactError, CorpusError, Interrupted, NlpseqError, UsageError, WorkError
+    from nlpseq.settings import TokenizeConfig, TranslateConfig
+    from nlpseq.stages.tokenize import train_tokenizer
+    from nlpseq.stages.translate import Translator, train_translator
+    from nlpseq.tokenizer import Tokenizer
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'nlpseq' has no attribute '{name}'")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,177 @@
+"""A model folder: files with their hashes in their names, and a manifest that is switched in at the very end.
+
+The manifest names each file by its role (`weights.safetensors`, `tokenizer.json`, …), with size and SHA-256. It is
+written last, synced, by `os.replace`: a folder holds either the old model or the new one, whole, never a mixture.
+Nothing in a folder is code, and nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nlpseq
+from nlpseq.errors import ArtefactError, WorkError, sentence
+
+__all__ = ["Artefact", "load", "lock", "read_manifest", "save", "write_file"]
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A verified model folder: its settings and the contents of its files by role."""
+
+    directory: Path
+    stage: str
+    settings: dict[str, Any]
+    facts: dict[str, Any]
+    files: dict[str, bytes]
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file so that at every moment either the old or the new content stands there, also after a power cut.
+
+    Raises WorkError where the disk does not take it; what stood there before still stands there then.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        must = "be written whole (what stood there before still does)"
+        raise WorkError(
+            sentence(path.name, must, error.strerror or str(error), str(path.parent), quote=False)
+        ) from None
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def save(
+    directory: Path, stage: str, *, settings: Mapping[str, Any], files: Mapping[str, bytes], facts: Mapping[str, Any]
+) -> None:
+    """Make `directory` hold this model, replacing what it held only in the last step.
+
+    settings: what `to_plain` gives; files: contents by role; facts: what else a reader wants to know (plain values).
+    Raises WorkError where the disk does not take it.
+    """
+    stale = _files_of(directory)
+    entries: dict[str, dict[str, Any]] = {}
+    for role, content in files.items():
+        digest = hashlib.sha256(content).hexdigest()
+        stem, _, suffix = role.partition(".")
+        name = f"{stem}-{digest[:12]}.{suffix}"
+        entries[role] = {"file": name, "bytes": len(content), "sha256": digest}
+        stale |= {path.name for path in directory.glob(f"{stem}-{'[0-9a-f]' * 12}.{suffix}")}  # of a killed save
+        write_file(directory / name, content)
+    manifest = {
+        "format": FORMAT,
+        "stage": stage,
+        "nlpseq": nlpseq.__version__,
+        "settings": dict(settings),
+        "facts": dict(facts),
+        "files": entries,
+    }
+    write_file(directory / MANIFEST, (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
+    stale |= {path.name for path in directory.glob(".*.tmp")}
+    for name in stale - {entry["file"] for entry in entries.values()}:
+        (directory / name).unlink(missing_ok=True)
+
+
+def _files_of(directory: Path) -> set[str]:
+    """Return the names of the files that belong to the model a folder holds now; none where it holds none."""
+    try:
+        entries = json.loads((directory / MANIFEST).read_text("utf-8"))["files"].values()
+        return {entry["file"] for entry in entries if Path(entry["file"]).name == entry["file"]}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return set()
+
+
+def read_manifest(directory: Path, stage: str | None = None) -> dict[str, Any]:
+    """Return the manifest of a finished model folder.
+
+    Raises ArtefactError where there is none, where it is damaged, from another stage or from a newer nlpseq.
+    """
+    path = directory / MANIFEST
+    if not path.is_file():
+        found = "a folder without manifest.json (unfinished?)" if directory.is_dir() else "no folder"
+        raise ArtefactError(sentence(str(directory), "be the folder of a finished model", found, quote=False))
+    try:
+        manifest = json.loads(path.read_bytes())
+        newer = manifest["format"] > FORMAT
+        roles = {role: (e["file"], e["bytes"], e["sha256"]) for role, e in manifest["files"].items()}
+        whole = (
+            isinstance(manifest["settings"], dict) and isinstance(manifest["facts"], dict) and bool(manifest["stage"])
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        newer, whole, roles = False, False, {}
+    if newer:
+        must = f"have a format of at most {FORMAT} (this is nlpseq {nlpseq.__version__})"
+        found = f"{manifest['format']}, written by nlpseq {manifest.get('nlpseq')}"
+        raise ArtefactError(sentence(MANIFEST, must, found, str(directory), quote=False))
+    if not whole or any(Path(str(name)).name != name for name, _, _ in roles.values()):
+        raise ArtefactError(sentence(MANIFEST, "be as nlpseq wrote it", "damaged", str(directory), quote=False))
+    if stage is not None and manifest["stage"] != stage:
+        raise ArtefactError(sentence(str(directory), f"hold a model of the stage `{stage}`", manifest["stage"]))
+    return dict(manifest)
+
+
+def load(directory: Path, stage: str) -> Artefact:
+    """Return the model in a folder, every byte of it verified; ArtefactError names the file that is not whole."""
+    manifest = read_manifest(directory, stage)
+    files: dict[str, bytes] = {}
+    for role, entry in manifest["files"].items():
+        path = directory / entry["file"]
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            found = error.strerror or str(error)
+            raise ArtefactError(sentence(path.name, "be readable", found, str(directory), quote=False)) from None
+        if len(content) != entry["bytes"]:
+            must, found = f"have {entry['bytes']:,} bytes", f"{len(content):,} bytes long"
+            raise ArtefactError(sentence(path.name, must, found, str(directory), quote=False))
+        if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+            must = "have the SHA-256 that manifest.json gives"
+            raise ArtefactError(sentence(path.name, must, "changed", str(directory), quote=False))
+        files[role] = content
+    return Artefact(directory, manifest["stage"], manifest["settings"], manifest["facts"], files)
+
+
+@contextmanager
+def lock(directory: Path) -> Iterator[None]:
+    """Hold a folder for one training; ArtefactError where another process trains into it.
+
+    The lock is the kernel's: it is gone when its process is, however that ended.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        handle = open(directory / ".lock", "w")  # noqa: SIM115 - open as long as the lock is held
+    except OSError as error:
+        found = error.strerror or str(error)
+        raise ArtefactError(sentence(str(directory), "be a folder that can be written", found, quote=False)) from None
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            must = "be trained into by one process at a time"
+            raise ArtefactError(sentence(str(directory), must, "in use by another", quote=False)) from None
+        yield

@@ -1,0 +1,283 @@
+"""Where the parts of a line chart or histogram lie: plain numbers that the report's template draws as SVG.
+
+Written for figures as they come out of a training: gaps, NaN, infinities, a single point, none at all, a million
+points, values without bounds. What cannot be drawn is left out and counted, never a crash or a broken picture.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Real
+from typing import NamedTuple
+
+__all__ = ["FRAME", "Bar", "Frame", "Key", "Line", "Picture", "Tick", "bars", "lines", "number"]
+
+MOST_POINTS = 400
+HUGE = 1e30  # beyond it differences and products may overflow; only a run that diverged gets there
+
+
+class Frame(NamedTuple):
+    """The drawing's own units, which the page scales; small enough that its type stays readable on a phone."""
+
+    width: float = 440.0
+    height: float = 240.0
+    left: float = 46.0
+    right: float = 430.0
+    top: float = 24.0
+    bottom: float = 200.0
+
+
+FRAME = Frame()
+
+
+class Tick(NamedTuple):
+    """A mark on an axis: its place in the drawing and its text."""
+
+    at: float
+    label: str
+
+
+class Line(NamedTuple):
+    """A series: the points of its unbroken runs as SVG writes them, and points without neighbours."""
+
+    runs: Sequence[str]
+    dots: Sequence[tuple[float, float]]
+
+
+class Bar(NamedTuple):
+    """A bar of a histogram, its group's number, and what it stands for in words."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    group: int
+    label: str
+
+
+class Key(NamedTuple):
+    """A line of the legend."""
+
+    name: str
+    detail: str
+
+
+class Picture(NamedTuple):
+    """All that the template needs to draw a chart and to say it in words."""
+
+    x_ticks: Sequence[Tick] = ()
+    y_ticks: Sequence[Tick] = ()
+    lines: Sequence[Line] = ()
+    bars: Sequence[Bar] = ()
+    keys: Sequence[Key] = ()
+    description: str = "No values to draw."
+    left_out: str = ""
+
+
+class _Axis(NamedTuple):
+    ticks: Sequence[Tick]
+    place: Callable[[float], float]
+
+
+def lines(series: Sequence[tuple[str, Sequence[float], Sequence[float]]], *, log: bool = False) -> Picture:
+    """A line chart of (name, x, y) series on common axes.
+
+    Points that are not finite (with `log`: not positive) break their line and are counted in `left_out`.
+    """
+    floor = 1 / HUGE if log else -HUGE
+    runs = [list(_runs(x, y, floor)) for _, x, y in series]
+    shown = [point for of_series in runs for run in of_series for point in run]
+    missing = sum(min(len(x), len(y)) for _, x, y in series) - len(shown)
+    left_out = f"{missing:,} {_plural('value', missing)} {'not positive or ' if log else ''}not finite, not drawn."
+    if not shown:
+        return Picture(left_out=left_out if missing else "")
+    x_axis = _linear([x for x, _ in shown], FRAME.left, FRAME.right, snug=True)
+    y_axis = (_logarithmic if log else _linear)([y for _, y in shown], FRAME.bottom, FRAME.top)
+    drawn = [_line(of_series, x_axis, y_axis) for of_series in runs]
+    keys = [_line_key(name, of_series) for (name, _, _), of_series in zip(series, runs, strict=True)]
+    span = f"x from {number(min(x for x, _ in shown))} to {number(max(x for x, _ in shown))}; "
+    description = span + "; ".join(f"{key.name}: {key.detail}" for key in keys)
+    return Picture(x_axis.ticks, y_axis.ticks, drawn, (), keys, description, left_out if missing else "")
+
+
+def bars(groups: Mapping[str, Sequence[float]], *, bins: int = 20) -> Picture:
+    """A histogram of the groups over about `bins` common bins of round width.
+
+    A tail that would squeeze the rest to nothing (beyond three times the 99.5th percentile) is cut and counted.
+    """
+    usable = [[float(v) for v in values if _usable(v, -HUGE)] for values in groups.values()]
+    pooled = sorted(value for values in usable for value in values)
+    if not pooled:
+        return Picture()
+    whole = all(value.is_integer() for value in pooled)
+    end = pooled[math.ceil(0.995 * len(pooled)) - 1]
+    high = pooled[-1] if pooled[-1] <= 3 * max(end, 0.0) or pooled[-1] <= 0 else end
+    step = _bin_width(pooled[0], high, bins, whole)
+    first = math.floor(pooled[0] / step)
+    counts = [_counts(values, first, step, math.floor(high / step)) for values in usable]
+    shift = 0.5 if whole else 0.0  # whole numbers sit in the middle of their bin
+    x_axis = _linear([first * step - shift, (first + len(counts[0])) * step - shift], FRAME.left, FRAME.right, snug=True)
+    y_axis = _linear([0.0, float(max(max(c) for c in counts))], FRAME.bottom, FRAME.top)
+    drawn = [
+        _bar(x_axis, y_axis, (first + i) * step, step, shift, (group, len(counts)), count)
+        for group, of_group in enumerate(counts)
+        for i, count in enumerate(of_group)
+        if count
+    ]
+    keys = [_group_key(name, values) for name, values in zip(groups, usable, strict=True)]
+    missing = sum(map(len, groups.values())) - sum(map(sum, counts))
+    left_out = f"{missing:,} {_plural('value', missing)} beyond {number(high)} or not finite, not drawn."
+    description = "; ".join(f"{key.name}: {key.detail}" for key in keys)
+    return Picture(x_axis.ticks, y_axis.ticks, (), drawn, keys, description, left_out if missing else "")
+
+
+def number(value: float) -> str:
+    """A number as people read it: 12,345 · 57.3 · 0.034 · 1.2e+09 · – where there is none."""
+    size = abs(value)
+    if not size < math.inf:
+        return "–"
+    if size >= 1e9 or 0 < size < 1e-3:
+        return f"{value:.3g}"
+    if float(value).is_integer():
+        return f"{value:,.0f}"
+    if size >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if size >= 100 else f"{value:.2f}" if size >= 1 else f"{value:.3f}"
+
+
+def _usable(value: object, floor: float) -> bool:
+    return isinstance(value, Real) and floor <= value <= HUGE  # comparisons with NaN are false
+
+
+def _runs(x: Sequence[float], y: Sequence[float], floor: float) -> Iterator[list[tuple[float, float]]]:
+    run: list[tuple[float, float]] = []
+    for a, b in zip(x, y, strict=False):
+        if _usable(a, -HUGE) and _usable(b, floor):
+            run.append((float(a), float(b)))
+        elif run:
+            yield run
+            run = []
+    if run:
+        yield run
+
+
+def _thinned(run: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """At most `MOST_POINTS` points that keep each stretch's lowest and highest, so that no spike is lost."""
+    if len(run) <= MOST_POINTS:
+        return run
+    stretch = math.ceil(2 * len(run) / MOST_POINTS)
+    kept: list[tuple[float, float]] = []
+    for start in range(0, len(run), stretch):
+        part = range(start, min(start + stretch, len(run)))
+        ends = {min(part, key=lambda i: run[i][1]), max(part, key=lambda i: run[i][1])}
+        kept += [run[i] for i in sorted(ends)]
+    return kept
+
+
+def _line(runs: Sequence[list[tuple[float, float]]], x_axis: _Axis, y_axis: _Axis) -> Line:
+    placed = [[(x_axis.place(x), y_axis.place(y)) for x, y in _thinned(run)] for run in runs]
+    long = [" ".join(f"{x:.1f},{y:.1f}" for x, y in run) for run in placed if len(run) > 1]
+    return Line(long, [run[0] for run in placed if len(run) == 1])
+
+
+def _line_key(name: str, runs: Sequence[list[tuple[float, float]]]) -> Key:
+    values = [y for run in runs for _, y in run]
+    if not values:
+        return Key(name, "no values")
+    if len(values) == 1:
+        return Key(name, number(values[0]))
+    return Key(name, f"last {number(values[-1])}, lowest {number(min(values))}, highest {number(max(values))}")
+
+
+def _group_key(name: str, values: Sequence[float]) -> Key:
+    if not values:
+        return Key(name, "no values")
+    middle, mean = number(statistics.median(values)), number(statistics.fmean(values))
+    return Key(name, f"median {middle}, mean {mean}, {number(min(values))} to {number(max(values))}")
+
+
+def _round_step(rough: float) -> float:
+    power: float = 10.0 ** math.floor(math.log10(rough))
+    return next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
+
+
+def _widened(low: float, high: float) -> tuple[float, float]:
+    # a span that rounding swallows would leave a step of nothing
+    if high - low > 1e-9 * max(abs(low), abs(high)):
+        return low, high
+    pad = abs(high) * 0.1 or 1.0
+    return low - pad, high + pad
+
+
+def _linear(values: Sequence[float], start: float, end: float, *, snug: bool = False) -> _Axis:
+    """An axis from `start` to `end` in the drawing; unless `snug` it reaches out to round numbers."""
+    low, high = _widened(min(values), max(values))
+    step = _round_step((high - low) / 5)
+    if not snug:
+        low, high = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
+    marks = range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+
+    def place(value: float) -> float:
+        return start + (value - low) / (high - low) * (end - start)
+
+    return _Axis([Tick(place(i * step), _tick_label(i * step, step)) for i in marks], place)
+
+
+def _logarithmic(values: Sequence[float], start: float, end: float) -> _Axis:
+    decades = range(math.floor(math.log10(min(values))) - 1, math.ceil(math.log10(max(values))) + 2)
+    rounds = [m * 10.0**k for k in decades for m in (1, 2, 5)]
+    low = max(r for r in rounds if r <= min(values))
+    high = min(r for r in rounds if r >= max(values) and r > low)
+    marks = [r for r in rounds if low <= r <= high]
+    if len(marks) > 6:
+        marks = [10.0**k for k in decades if low <= 10.0**k <= high]
+        marks = marks[:: math.ceil(len(marks) / 6)]
+
+    def place(value: float) -> float:
+        return start + math.log(value / low) / math.log(high / low) * (end - start)
+
+    return _Axis([Tick(place(mark), _tick_label(mark, mark)) for mark in marks], place)
+
+
+def _tick_label(value: float, step: float) -> str:
+    if abs(value) < step / 2:
+        return "0"
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if size <= abs(value) < 1e12 and step >= 1:
+            return f"{value / (1e3 if letter == 'k' else size):.6g}{letter}"
+    if abs(value) >= 1e12 or step < 1e-5:
+        return f"{value:.3g}"
+    return f"{value:,.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
+
+
+def _bin_width(low: float, high: float, bins: int, whole: bool) -> float:
+    low, high = _widened(low, high) if high - low <= 1e-9 * max(abs(low), abs(high)) else (low, high)
+    step = _round_step((high - low) / bins)
+    return max(1.0, step) if whole else step
+
+
+def _counts(values: Sequence[float], first: int, step: float, last: int) -> list[int]:
+    counts = [0] * (last - first + 1)
+    for value in values:
+        place = math.floor(value / step) - first
+        if place < len(counts):
+            counts[place] += 1
+    return counts
+
+
+def _bar(
+    x_axis: _Axis, y_axis: _Axis, start: float, step: float, shift: float, group: tuple[int, int], count: int
+) -> Bar:
+    number_of, groups = group
+    left, right = x_axis.place(start - shift), x_axis.place(start - shift + step)
+    width = (right - left) * 0.9 / groups
+    top = y_axis.place(float(count))
+    label = number(start) if shift and step == 1 else f"{number(start)} to {number(start + step - 2 * shift)}"
+    x = left + (right - left) * 0.05 + number_of * width
+    return Bar(x, top, width, FRAME.bottom - top, number_of, f"{label}: {count:,}")
+
+
+def _plural(word: str, n: int) -> str:
+    return word if n == 1 else f"{word}s"

@@ -1,0 +1,212 @@
+"""How settings work: each is written once, with default, range, unit and help, and read everywhere from there.
+
+A configuration is a frozen dataclass whose fields are made by `setting`, or are such dataclasses themselves
+(sections). Names are unique over all sections of a configuration, so a recipe key, a command-line option, a Python
+keyword and a key of a manifest are the same word. `configure` puts them together: default < recipe < option.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from nlpseq.errors import UsageError, did_you_mean, sentence
+
+__all__ = ["Setting", "check", "configure", "from_plain", "read_recipe", "setting", "settings_of", "to_plain"]
+
+Config = TypeVar("Config")
+
+
+class Setting(NamedTuple):
+    """One setting as it was declared: everything that help texts, parsing and checking need."""
+
+    name: str
+    section: tuple[str, ...]
+    kind: type
+    optional: bool
+    default: Any
+    help: str
+    low: float | None
+    high: float | None
+    unit: str | None
+    choices: tuple[str, ...] | None
+    neutral: bool
+
+    @property
+    def rule(self) -> str:
+        """What a value must be, as it stands in error sentences and in --help."""
+        if self.choices:
+            rule = "be one of " + ", ".join(self.choices)
+        elif self.kind is bool:
+            rule = "be true or false"
+        elif self.kind is str:
+            rule = "be a text"
+        else:
+            rule = "be a whole number" if self.kind is int else "be a number"
+            if self.low is not None and self.high is not None:
+                rule += f" from {self.low:g} to {self.high:g}"
+            elif self.low is not None:
+                rule += f" of at least {self.low:g}"
+            if self.unit:
+                rule += f" ({self.unit})"
+        return rule + (", or absent" if self.optional else "")
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    unit: str | None = None,
+    neutral: bool = False,
+) -> Any:
+    """Return a dataclass field that is a setting.
+
+    low, high: inclusive range; unit: of the value; neutral: cannot change the result (device, threads), so that a
+    resumed or repeated run may differ in it. Choices are declared by a `Literal` annotation, absence by `| None`.
+    """
+    facts = {"help": help, "low": low, "high": high, "unit": unit, "neutral": neutral}
+    return dataclasses.field(default=default, metadata=facts)
+
+
+def settings_of(cls: type, section: tuple[str, ...] = ()) -> Iterator[Setting]:
+    """Yield the settings of a configuration class in the order in which they are declared, sections included."""
+    hints = get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        hint = hints[field.name]
+        if dataclasses.is_dataclass(hint):
+            yield from settings_of(cast(type, hint), (*section, field.name))
+            continue
+        kinds = get_args(hint) if get_origin(hint) is not Literal else (hint,)
+        optional = NoneType in kinds
+        kind = next((k for k in kinds if k is not NoneType), hint)
+        choices = get_args(kind) if get_origin(kind) is Literal else None
+        kind = str if choices else kind
+        yield Setting(field.name, section, kind, optional, field.default, choices=choices, **field.metadata)
+
+
+def configure(
+    cls: type[Config], *, recipe: Path | str | None = None, table: str | None = None, **options: object
+) -> Config:
+    """Return a checked configuration: the defaults, overridden by a recipe, overridden by options.
+
+    recipe: a TOML file of flat keys; table: the name of a table in it whose keys come on top (the corpus' name).
+    options: by setting name; strings are read as on the command line, an option that is None counts as not given.
+    Raises UsageError with every fault found, one sentence a line, each with where the value came from.
+    """
+    values: dict[str, tuple[object, str]] = {}
+    if recipe is not None:
+        values = {k: (v, f"{recipe}, key `{k}`") for k, v in read_recipe(recipe, table).items()}
+    values |= {k: (v, f"option --{k.replace('_', '-')}") for k, v in options.items() if v is not None}
+    return _build(cls, values)
+
+
+def read_recipe(path: Path | str, table: str | None = None) -> dict[str, object]:
+    """Return the keys of a TOML recipe: those at its top, overridden by those of `[table]` where it has that table."""
+    try:
+        content = tomllib.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise UsageError(sentence("recipe", "be a file that can be read", str(path), error.strerror)) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(sentence("recipe", "be a TOML file", f"not one ({error})", str(path), quote=False)) from None
+    flat = {k: v for k, v in content.items() if not isinstance(v, dict)}
+    chosen = content.get(table or "", {})
+    return flat | (chosen if isinstance(chosen, dict) else {})
+
+
+def check(config: object) -> None:
+    """Raise UsageError with every fault of a configuration that was built by hand; None where there is none."""
+    _build(type(config), {name: (value, "given in Python") for name, value in to_plain(config).items()})
+
+
+def to_plain(config: object) -> dict[str, Any]:
+    """Return a configuration as a flat mapping of plain values, as it stands in manifests."""
+    plain: dict[str, Any] = {}
+    for item in settings_of(type(config)):
+        holder = config
+        for name in item.section:
+            holder = getattr(holder, name)
+        plain[item.name] = getattr(holder, item.name)
+    return plain
+
+
+def from_plain(cls: type[Config], plain: Mapping[str, object], where: str) -> Config:
+    """Return the configuration that `to_plain` wrote; where: the file it was read from, for messages."""
+    return _build(cls, {name: (value, where) for name, value in plain.items() if value is not None})
+
+
+def _build(cls: type[Config], values: Mapping[str, tuple[object, str]]) -> Config:
+    known = {item.name: item for item in settings_of(cls)}
+    faults: list[str] = []
+    plain: dict[str, object] = {}
+    for name, (value, where) in values.items():
+        if name not in known:
+            hint = did_you_mean(name, known)
+            faults.append(sentence(name, f"be a setting of {cls.__name__}", f"none{hint}", where, quote=False))
+            continue
+        item = known[name]
+        try:
+            plain[name] = _parse(item, value)
+        except ValueError:
+            faults.append(sentence(name, item.rule, value, where))
+    if not faults:
+        config = _assemble(cls, plain)
+        further = getattr(config, "faults", None)
+        faults = list(further()) if further else []
+        if not faults:
+            return config
+    raise UsageError("\n".join(faults))
+
+
+def _assemble(cls: type[Config], plain: Mapping[str, object]) -> Config:
+    hints = get_type_hints(cls)
+    fields = dataclasses.fields(cast(Any, cls))
+    arguments = {
+        f.name: _assemble(hints[f.name], plain) if dataclasses.is_dataclass(hints[f.name]) else plain[f.name]
+        for f in fields
+        if dataclasses.is_dataclass(hints[f.name]) or f.name in plain
+    }
+    return cls(**arguments)
+
+
+def _parse(item: Setting, value: object) -> object:
+    """Return the value in the setting's type; ValueError where it is not of that type or out of range."""
+    if value is None or (item.optional and value == ""):
+        if item.optional:
+            return None
+        raise ValueError
+    if item.kind is bool:
+        return _parse_bool(value)
+    if item.kind is str:
+        return _parse_text(item, value)
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise ValueError
+    number = int(value) if item.kind is int and isinstance(value, (str, int)) else float(value)
+    if item.kind is int and number != int(number):
+        raise ValueError
+    number = int(number) if item.kind is int else number
+    inside = (item.low is None or number >= item.low) and (item.high is None or number <= item.high)
+    if not (math.isfinite(number) and inside):
+        raise ValueError
+    return number
+
+
+def _parse_bool(value: object) -> bool:
+    words: dict[object, bool] = {True: True, False: False, "true": True, "false": False, "yes": True, "no": False}
+    if isinstance(value, (bool, str)) and value in words:
+        return words[value]
+    raise ValueError
+
+
+def _parse_text(item: Setting, value: object) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    if not isinstance(value, str) or (item.choices and value not in item.choices):
+        raise ValueError
+    return value

@@ -1,0 +1,206 @@
+"""The plain loop around `fit` that all stages share: validate, keep the best, save, log, stop."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import pickle
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, distributed
+
+from nlpseq.artefact import write_file
+from nlpseq.errors import ArtefactError, Interrupted, WorkError, sentence
+from nlpseq.training import Run, Step, Task, averaged, fit
+
+__all__ = ["Event", "Watch", "train"]
+
+LOOK_EVERY = 10  # steps between looks at losses, clock and signals: a look waits for the device
+
+
+class Event(NamedTuple):
+    """What a caller may show while a training runs."""
+
+    kind: str  # "resumed", "step", "validation", "saved"
+    step: int
+    total: int
+    values: dict[str, float]
+
+
+Watch = Callable[[Event], None]
+
+
+@dataclass
+class _Log:
+    """`metrics.jsonl`: one line a look or validation; cut back to the saved length when a run is resumed."""
+
+    path: Path
+    size: int = 0
+    window: list[Step] = field(default_factory=list)
+    since: float = field(default_factory=time.perf_counter)
+
+    def cut(self, size: int) -> None:
+        with open(self.path, "ab") as file:
+            file.truncate(size)
+        self.size = size
+
+    def write(self, record: dict[str, Any]) -> None:
+        line = (json.dumps(record) + "\n").encode()
+        try:
+            with open(self.path, "ab") as file:
+                file.write(line)
+        except OSError as error:
+            raise WorkError(sentence(str(self.path), "be written", error.strerror, quote=False)) from None
+        self.size += len(line)
+
+
+def train(
+    run: Run, task: Task, *, folder: Path, fingerprint: str, evaluate: Callable[[], dict[str, float]], watch: Watch
+) -> dict[str, Tensor]:
+    """Return the best weights of a training, validated by `evaluate`, resumed from `folder/resume` where it can be.
+
+    fingerprint: of everything that determines the result, a state with another one is not taken up; evaluate: returns
+    the scores on validation, with the model as it then is; watch: is handed events to show.
+    Raises Interrupted after SIGINT or SIGTERM, with the state saved; WorkError where the loss is not finite.
+    """
+    state = folder / "resume" / "state.pt"
+    log = _Log(folder / "metrics.jsonl")
+    log.cut(_take_up(run, state, fingerprint))
+    if run.step:
+        watch(Event("resumed", run.step, run.total, {}))
+    saved = time.monotonic()
+    with _signals() as caught:
+        for step in fit(run, task):
+            log.window.append(step)
+            due = _evaluation_is_due(run, step)
+            if not (due or step.epoch_ended or step.step % LOOK_EVERY == 0):
+                continue
+            _look(run, log, watch)
+            if due and _validate(run, log, evaluate, watch):
+                break
+            stop = _agreed(run, bool(caught))
+            if stop or _agreed(run, time.monotonic() - saved > run.config.save_minutes * 60):
+                _save(run, state, fingerprint, log.size)
+                saved = time.monotonic()
+                watch(Event("saved", run.step, run.total, {}))
+            if stop:
+                raise Interrupted(
+                    f"Stopped at step {run.step:,} of {run.total:,}; the state is saved, the same command goes on from there."
+                )
+    return run.best_weights
+
+
+def _take_up(run: Run, path: Path, fingerprint: str) -> int:
+    """Restore a saved state where there is one that fits; return the length that the log had then."""
+    if not path.exists():
+        return 0
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if state["fingerprint"] != fingerprint:
+            return 0
+        run.restore(state)
+        return int(state["log"])
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError, pickle.UnpicklingError):
+        must = "be a resume state as nlpseq wrote it (--no-resume starts anew)"
+        raise ArtefactError(sentence(str(path), must, "damaged", quote=False)) from None
+
+
+def _save(run: Run, path: Path, fingerprint: str, log: int) -> None:
+    if run.world.rank == 0:
+        buffer = io.BytesIO()
+        torch.save(run.state() | {"fingerprint": fingerprint, "log": log}, buffer)
+        write_file(path, buffer.getvalue())
+
+
+def _evaluation_is_due(run: Run, step: Step) -> bool:
+    every = run.config.evaluate_steps
+    return step.step == run.total or (step.epoch_ended if every is None else step.step % every == 0)
+
+
+def _look(run: Run, log: _Log, watch: Watch) -> None:
+    """Read the losses since the last look, write one line, stop where one is not finite."""
+    losses = torch.stack([torch.stack([s.loss, s.norm]) for s in log.window]).tolist()
+    for step, (loss, norm) in zip(log.window, losses, strict=True):
+        if not math.isfinite(loss + norm):
+            found = f"{loss} at step {step.step:,}, learning rate {step.rate:.2e}, gradient norm {norm:.3g}"
+            raise WorkError(sentence("loss", "stay finite (the last saved state is kept)", found, quote=False))
+    seconds = time.perf_counter() - log.since
+    values = {
+        "epoch": log.window[-1].epoch,
+        "loss": sum(loss for loss, _ in losses) / len(losses),
+        "norm": sum(norm for _, norm in losses) / len(losses),
+        "rate": log.window[-1].rate,
+        "tokens_per_second": sum(s.tokens for s in log.window) * run.world.size / max(seconds, 1e-9),
+    }
+    log.window.clear()
+    log.since = time.perf_counter()
+    if run.world.rank == 0:
+        log.write({"step": run.step, **values})
+    watch(Event("step", run.step, run.total, values))
+
+
+def _validate(run: Run, log: _Log, evaluate: Callable[[], dict[str, float]], watch: Watch) -> bool:
+    """Score the model on validation, keep its weights where they are the best; return whether patience is at its end."""
+    with averaged(run):
+        run.model.eval()
+        scores = _shared(run, evaluate)
+        value = scores[run.config.metric]
+        better = run.best is None or (value < run.best if run.config.metric == "loss" else value > run.best)
+        run.waited = 0 if better else run.waited + 1
+        if better:
+            run.best = value
+            run.best_weights = {n: t.detach().to("cpu", copy=True) for n, t in run.model.state_dict().items()}
+    if run.world.rank == 0:
+        log.write({"step": run.step, **{f"validation_{name}": value for name, value in scores.items()}})
+    log.since = time.perf_counter()
+    watch(Event("validation", run.step, run.total, scores | {"best": float(better)}))
+    return run.config.patience is not None and run.waited >= run.config.patience
+
+
+def _shared(run: Run, evaluate: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """Return the scores that the first process measured, in every process."""
+    if run.world.size == 1:
+        return evaluate()
+    holder = [evaluate() if run.world.rank == 0 else None]
+    distributed.broadcast_object_list(holder, device=run.device)
+    return dict(holder[0] or {})
+
+
+def _agreed(run: Run, wish: bool) -> bool:
+    """Return whether any process wishes it, the same in every process."""
+    if run.world.size == 1:
+        return wish
+    flag = torch.tensor(float(wish), device=run.device)
+    distributed.all_reduce(flag, distributed.ReduceOp.MAX)
+    return bool(flag)
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of dying of them; a second SIGINT is a KeyboardInterrupt as ever."""
+    caught: list[int] = []
+
+    def catch(number: int, frame: FrameType | None) -> None:
+        if caught and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    try:
+        before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: signals are not ours
+        yield caught
+        return
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,162 @@
+"""Recurrent layers whose final state is the state at a sequence's own last token, whatever the padding."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["CELLS", "Layer", "Recurrent", "locked_dropout", "reverse"]
+
+CELLS = ("gru", "lstm", "rnn")
+
+
+def locked_dropout(inputs: Tensor, p: float, training: bool) -> Tensor:
+    """Return inputs (B, S, D) with one dropout mask per row and feature, the same at every token (Gal 2016)."""
+    if not training or p == 0.0:
+        return inputs
+    mask = F.dropout(torch.ones_like(inputs[:, :1]), p)  # (B, 1, D)
+    return inputs * mask
+
+
+def reverse(inputs: Tensor, lengths: Tensor) -> Tensor:
+    """Return inputs (B, S, D) with the first `lengths` (B,) tokens of each row reversed, the padding left behind."""
+    steps = torch.arange(inputs.shape[1], device=inputs.device)[None]  # (1, S)
+    back = lengths[:, None] - 1 - steps  # (B, S)
+    index = torch.where(back >= 0, back, steps)
+    return inputs.gather(1, index[..., None].expand_as(inputs))
+
+
+class Layer(nn.Module):
+    """One recurrent layer in one direction, on torch's fused kernel: simple (Elman 1990), LSTM or GRU.
+
+    The GRU is Cho et al. 2014 in its third arXiv version, as in torch and cuDNN (reset gate after the product):
+
+        r = sigmoid(W_ir x + b_ir + W_hr h + b_hr)        z = sigmoid(W_iz x + b_iz + W_hz h + b_hz)
+        n = tanh(W_in x + b_in + r * (W_hn h + b_hn))     h' = (1 - z) * n + z * h
+
+    Textbooks often print the first version: r * h before the product W_hn, and z and 1 - z exchanged.
+
+    recurrent_dropout zeroes inputs of W_hh: one mask a batch, the same at every step (Gal and Ghahramani 2016),
+    applied to the columns of W_hh, so that the fused kernel computes exactly that.
+    """
+
+    def __init__(self, cell: str, input_size: int, hidden_size: int, *, recurrent_dropout: float = 0.0) -> None:
+        super().__init__()
+        kinds: dict[str, type[nn.GRU] | type[nn.LSTM] | type[nn.RNN]] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
+        self.cell = cell
+        self.states = 2 if cell == "lstm" else 1
+        self.recurrent_dropout = recurrent_dropout
+        self.rnn = kinds[cell](input_size, hidden_size, batch_first=True)
+        for gate in torch.split(self._weights()[1].data, hidden_size):
+            nn.init.orthogonal_(gate)
+
+    def forward(
+        self, inputs: Tensor, lengths: Tensor | None = None, state: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return outputs (B, S, H) and the state (B, K, H) after each row's last token; K is 2 (h, c) for the LSTM.
+
+        inputs: (B, S, D); lengths: (B,) int64 of at least 1, all S when absent; state: (B, K, H), zeros when absent.
+        """
+        weights = self._weights()
+        if lengths is not None and self.cell == "lstm":
+            inputs, weights = _freeze_padding(inputs, lengths, weights)
+        if state is None:
+            state = inputs.new_zeros(inputs.shape[0], self.states, self.rnn.hidden_size)
+        first = state.to(inputs.dtype).transpose(0, 1).contiguous()  # (K, B, H)
+        outputs, last = self._run(inputs, first, weights)
+        if lengths is None:
+            return outputs, last.transpose(0, 1)
+        hidden = outputs.gather(1, (lengths - 1)[:, None, None].expand(-1, 1, outputs.shape[2]))  # (B, 1, H)
+        return outputs, torch.cat([hidden, last[1:].transpose(0, 1)], 1)
+
+    def _weights(self) -> list[Tensor]:
+        w_ih, w_hh, b_ih, b_hh = (
+            getattr(self.rnn, n) for n in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        )
+        if self.training and self.recurrent_dropout:
+            w_hh = w_hh * F.dropout(torch.ones_like(w_hh[:1]), self.recurrent_dropout)
+        return [w_ih, w_hh, b_ih, b_hh]
+
+    def _run(self, inputs: Tensor, state: Tensor, weights: list[Tensor]) -> tuple[Tensor, Tensor]:
+        rest = (weights, True, 1, 0.0, self.training, False, True)
+        if self.cell == "lstm":
+            outputs, h, c = torch.lstm(inputs, [state[:1], state[1:]], *rest)
+            return outputs, torch.cat([h, c])
+        kernel = torch.gru if self.cell == "gru" else torch.rnn_tanh
+        outputs, h = kernel(inputs, state, *rest)
+        return outputs, h
+
+
+def _freeze_padding(inputs: Tensor, lengths: Tensor, weights: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """Return LSTM inputs and weights with one more input, 1 at padding, that closes the input gate and opens forget.
+
+    Saturated gates are exactly 0 and 1, so the cell at the end is, to the bit, the cell at the row's last token: the
+    fused kernel returns it, where a packed sequence would be slower and would let neighbours change the rounding.
+    """
+    steps = torch.arange(inputs.shape[1], device=inputs.device)[None]
+    padding = (steps >= lengths[:, None]).to(inputs.dtype)[..., None]  # (B, S, 1)
+    size = weights[1].shape[1]
+    column = weights[0].new_zeros(4 * size, 1)  # torch's order of gates: input, forget, cell, output
+    column[:size], column[size : 2 * size] = -1e4, 1e4
+    return torch.cat([inputs, padding], 2), [torch.cat([weights[0], column], 1), *weights[1:]]
+
+
+class Recurrent(nn.Module):
+    """Stacked recurrent layers, each its own module, read forward or both ways.
+
+    The state of a row is (K, H): for each layer, for each direction, h, and for the LSTM also c.
+    dropout: between layers, locked over time; recurrent_dropout: see Layer.
+    """
+
+    def __init__(
+        self,
+        cell: str,
+        input_size: int,
+        hidden_size: int,
+        *,
+        layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.directions = 2 if bidirectional else 1
+        self.dropout = dropout
+        self.output_size = hidden_size * self.directions
+        sizes = [input_size, *[self.output_size] * (layers - 1)]
+        self.layers = nn.ModuleList(
+            Layer(cell, size, hidden_size, recurrent_dropout=recurrent_dropout)
+            for size in sizes
+            for _ in range(self.directions)
+        )
+        self.states_per_layer = 2 if cell == "lstm" else 1
+        self.states = len(self.layers) * self.states_per_layer
+
+    def forward(
+        self, inputs: Tensor, lengths: Tensor | None = None, state: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return outputs (B, S, H * directions) and the state (B, K, H) at each row's own last token.
+
+        inputs: (B, S, D); lengths: (B,) int64 of at least 1, all S when absent; state: (B, K, H), zeros when absent.
+        Backward layers end at a row's first token. Outputs at padding mean nothing.
+        """
+        firsts = [None] * len(self.layers) if state is None else torch.split(state, self.states_per_layer, 1)
+        finals: list[Tensor] = []
+        for level in range(0, len(self.layers), self.directions):
+            if level:
+                inputs = locked_dropout(inputs, self.dropout, self.training)
+            outputs, final = self.layers[level](inputs, lengths, firsts[level])
+            finals.append(final)
+            if self.directions == 2:
+                whole = lengths if lengths is not None else inputs.new_full(inputs.shape[:1], inputs.shape[1]).long()
+                back, final = self.layers[level + 1](reverse(inputs, whole), lengths, firsts[level + 1])
+                outputs = torch.cat([outputs, reverse(back, whole)], 2)
+                finals.append(final)
+            inputs = outputs
+        return inputs, torch.cat(finals, 1)
+
+    def top(self, state: Tensor) -> Tensor:
+        """Return h of the last layer (B, H * directions) out of a state (B, K, H)."""
+        last = state[:, -self.directions * self.states_per_layer :: self.states_per_layer]  # (B, directions, H)
+        return last.flatten(1)

@@ -1,0 +1,21 @@
+TRANSLATOR := $(PAIR_DIR)/translate
+TRANSLATE_SETTINGS := $(strip $(if $(SEED),--seed $(SEED)) $(OPTIONS))
+EXAMPLES = "I drink milk" "She does not eat bread ." "Do you have 12 apples ?"
+
+.PHONY: translate
+translate: $(TRANSLATOR)/manifest.json
+all: translate
+
+help::
+	@: $(info $()  OPTIONS=$(OPTIONS)   further options of `nlpseq translate train`, as in OPTIONS="--epochs 3")
+
+$(TRANSLATOR).settings: export SETTINGS = $(TRANSLATE_SETTINGS)
+$(TRANSLATOR).settings: $(call changed,$(TRANSLATOR).settings,$(TRANSLATE_SETTINGS))
+	$(write_settings)
+
+# Training ends with the scores of the test split, before it writes the manifest: one output, and it stands for all.
+.PRECIOUS: $(TRANSLATOR)/manifest.json
+$(TRANSLATOR)/manifest.json: $(TRANSLATOR).settings $(TOKENIZER)/manifest.json pipelines/translate/recipe.toml | $(SETUP)
+	$(NLPSEQ) translate train --corpus $(CORPUS) --source $(SOURCE) --target $(TARGET) --tokenizer $(TOKENIZER) \
+	    --out $(TRANSLATOR) --replace $(MACHINE) $(TRANSLATE_SETTINGS)
+	$(if $(filter en,$(SOURCE)),$(NLPSEQ) translate run --model $(TRANSLATOR) $(MACHINE) $(EXAMPLES))

@@ -1,0 +1,244 @@
+"""The Makefile with a fake nlpseq in a copy of the repository: what runs again, what does not, and what counts as finished."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SETUP = ROOT / "pipelines" / "setup_venv.py"
+FAKE = """#!/bin/sh
+# Writes down its arguments; `train` makes DIR/manifest.json at its end, unless the file `fail` names its stage.
+echo "$*" >> calls
+[ "$2" = train ] || exit 0
+if [ -e running ]; then echo "two at once" >> calls; fi
+touch running
+trap 'rm -f running' EXIT
+stage=$1
+while [ $# -gt 0 ]; do [ "$1" = --out ] && out=$2; shift; done
+mkdir -p "$out"
+[ -e slow ] && sleep 0.3
+grep -qs "^$stage\\$" fail && kill -9 $$
+echo finished > "$out/manifest.json.new" && mv "$out/manifest.json.new" "$out/manifest.json"
+"""
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+
+
+class Project:
+    """A copy of the Makefile and the rules, without a venv."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        shutil.copy(ROOT / "Makefile", folder)
+        for rules in sorted(ROOT.glob("pipelines/*/rules.mk")):
+            copy = folder / rules.relative_to(ROOT)
+            copy.parent.mkdir(parents=True)
+            shutil.copy(rules, copy)
+            (copy.parent / "recipe.toml").touch()
+        fake = folder / "fake"
+        fake.write_text(FAKE)
+        fake.chmod(0o755)
+
+    def make(self, *arguments: str, fails: bool = False) -> list[str]:
+        """What the fake was called with, one string for each call: stage and command."""
+        calls = self.folder / "calls"
+        calls.unlink(missing_ok=True)
+        clean = {k: v for k, v in os.environ.items() if k not in {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"}}
+        done = subprocess.run(
+            ["make", "NLPSEQ=./fake", *arguments], cwd=self.folder, env=clean, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode != 0) == fails, done.stdout + done.stderr
+        self.printed = done.stdout
+        self.lines = calls.read_text().splitlines() if calls.exists() else []
+        return [" ".join(line.split()[:2]) for line in self.lines]
+
+    def age(self) -> None:
+        """Makes every file a minute older, as coarse file times would otherwise hide what is newer."""
+        for path in self.folder.rglob("*"):
+            times = path.stat()
+            os.utime(path, (times.st_atime - 60, times.st_mtime - 60))
+
+
+TOKENIZE, TRAIN, RUN = "tokenize train", "translate train", "translate run"
+EVERYTHING = [TOKENIZE, TRAIN, RUN]
+
+
+@pytest.fixture
+def project(tmp_path):
+    return Project(tmp_path)
+
+
+@pytest.fixture
+def finished(project):
+    """A project in which `make translate` has been run."""
+    assert project.make("translate") == EVERYTHING
+    project.age()
+    return project
+
+
+def test_the_first_call_passes_the_settings_on(project):
+    project.make("translate", "DEVICE=cpu", "SEED=3", "OPTIONS=--epochs 2", "THREADS=1", "TOKENIZE_OPTIONS=--units bpe")
+    tokenize, train, run = project.lines
+    assert tokenize == (
+        "tokenize train --corpus phrasebook --source en --target fr --units bpe --out build/phrasebook/tokenize --replace"
+    )
+    assert train == (
+        "translate train --corpus phrasebook --source en --target fr --tokenizer build/phrasebook/tokenize "
+        "--out build/phrasebook/translate --replace --device cpu --threads 1 --seed 3 --epochs 2"
+    )
+    assert run.startswith("translate run --model build/phrasebook/translate --device cpu --threads 1 I drink milk")
+
+
+def test_the_second_call_does_nothing(finished):
+    assert finished.make("translate") == []
+    assert "Nothing to be done" in finished.printed
+    assert finished.make("all") == []
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        ("OPTIONS=--epochs 2", [TRAIN, RUN]),
+        ("SEED=2", [TRAIN, RUN]),
+        ("TOKENIZE_OPTIONS=--units bpe", EVERYTHING),
+        ("DEVICE=cuda", []),
+        ("THREADS=1", []),
+        ("PYTHON=python3.12", []),
+    ],
+)
+def test_a_setting_makes_stale_what_depends_on_it_and_nothing_else(finished, change, again):
+    assert finished.make("-n", "translate", change) == []
+    assert finished.make("translate", change) == again
+    finished.age()
+    assert finished.make("translate", change) == []
+    finished.age()
+    assert finished.make("translate") == again, "the setting was taken back"
+
+
+def test_quotes_and_commas_in_options_survive(finished):
+    options = "OPTIONS=--note 'a, \"b\" c'"
+    assert finished.make("translate", options) == [TRAIN, RUN]
+    assert finished.lines[0].endswith('--note a, "b" c')
+    finished.age()
+    assert finished.make("translate", options) == []
+
+
+@pytest.mark.parametrize(("stage", "again"), [("tokenize", EVERYTHING), ("translate", [TRAIN, RUN])])
+def test_a_recipe_makes_its_stage_stale(finished, stage, again):
+    (finished.folder / "pipelines" / stage / "recipe.toml").write_text("epochs = 3\n")
+    assert finished.make("translate") == again
+
+
+@pytest.mark.parametrize("name", ["pyproject.toml", "constraints.txt", "nlpseq/training.py"])
+def test_code_and_packages_make_no_model_stale(finished, name):
+    (finished.folder / name).parent.mkdir(exist_ok=True)
+    (finished.folder / name).touch()
+    assert finished.make("translate") == []
+
+
+def test_a_stage_killed_the_first_time_is_not_finished(project):
+    (project.folder / "fail").write_text("translate\n")
+    assert project.make("translate", fails=True) == [TOKENIZE, TRAIN]
+    project.age()
+    (project.folder / "fail").unlink()
+    assert project.make("translate") == [TRAIN, RUN]
+
+
+def test_a_stage_killed_over_a_finished_one_keeps_that_and_runs_again(finished):
+    (finished.folder / "fail").write_text("translate\n")
+    assert finished.make("translate", "SEED=2", fails=True) == [TRAIN]
+    assert (finished.folder / "build/phrasebook/translate/manifest.json").exists()
+    finished.age()
+    (finished.folder / "fail").unlink()
+    assert finished.make("translate", "SEED=2") == [TRAIN, RUN]
+
+
+def test_corpora_and_pairs_do_not_overwrite_each_other(finished):
+    assert finished.make("translate", "CORPUS=multi30k", "TARGET=de") == EVERYTHING
+    assert "--out build/multi30k-en-de/translate" in finished.lines[1]
+    assert finished.make("translate", "SOURCE=fr", "TARGET=en") == [TOKENIZE, TRAIN]  # no English examples for French
+    assert "--out build/phrasebook-fr-en/translate" in finished.lines[1]
+    finished.age()
+    assert finished.make("translate") == []
+
+
+def test_a_file_of_ones_own_is_a_prerequisite(project):
+    mine = project.folder / "mine.v2.tsv.gz"
+    mine.touch()
+    assert project.make("translate", f"CORPUS={mine}") == EVERYTHING
+    assert f"--corpus {mine} " in project.lines[1]
+    assert "--out build/mine.v2-en-fr/translate" in project.lines[1]
+    project.age()
+    assert project.make("translate", f"CORPUS={mine}") == []
+    mine.write_text("changed")
+    assert project.make("translate", f"CORPUS={mine}") == EVERYTHING
+
+
+def test_an_embedded_corpus_is_a_prerequisite(finished):
+    card = finished.folder / "corpora" / "phrasebook" / "card.toml"
+    card.parent.mkdir(parents=True)
+    card.touch()
+    assert finished.make("translate") == EVERYTHING
+
+
+def test_trainings_do_not_run_at_the_same_time(project):
+    (project.folder / "slow").touch()
+    rules = project.folder / "pipelines" / "other" / "rules.mk"
+    rules.parent.mkdir()
+    rules.write_text("all: other\nother:\n\t$(NLPSEQ) other train --out build/other\n.PHONY: other\n")
+    assert sorted(project.make("-j4", "all")) == sorted([*EVERYTHING, "other train"])
+
+
+def test_help_is_the_default_and_shows_the_values(project):
+    assert project.make("CORPUS=multi30k", "OPTIONS=--epochs 3") == []
+    for text in ("make translate", "CORPUS=multi30k", "TARGET=fr", "DEVICE=auto", "OPTIONS=--epochs 3", "TOKENIZE_OPTIONS="):
+        assert text in project.printed
+
+
+def test_settings_in_the_environment_change_nothing(project, monkeypatch):
+    monkeypatch.setenv("TARGET", "x86_64-linux")
+    monkeypatch.setenv("SEED", "9")
+    project.make("translate")
+    assert "--target fr " in project.lines[1]
+    assert "--seed" not in project.lines[1]
+
+
+def test_clean_removes_the_models(finished):
+    finished.make("clean")
+    assert not (finished.folder / "build").exists()
+    assert ".venv stays" in finished.printed
+
+
+def test_setup_refuses_a_python_that_is_too_old(tmp_path):
+    program = (
+        f"import sys; sys.path.insert(0, {str(SETUP.parent)!r}); import setup_venv; "
+        "sys.version_info = (3, 10, 4); sys.version = '3.10.4 (main)'; setup_venv.use_a_suitable_python()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", program], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("`PYTHON` must be Python 3.11, 3.12 or 3.13, but is 3.10.4 (")
+    assert "Traceback" not in done.stderr
+
+
+def test_setup_does_not_take_an_unfinished_venv_for_a_finished_one(finished):
+    """Without its stamp the venv's rule runs again, and it runs the Python that was named."""
+    (finished.folder / ".venv" / "bin").mkdir(parents=True)
+    for name in ("pyproject.toml", "constraints.txt", "pipelines/setup_venv.py"):
+        (finished.folder / name).touch()
+    python = finished.folder / "python"
+    python.write_text('#!/bin/sh\necho "python $*" >> calls\n')
+    python.chmod(0o755)
+    assert finished.make("setup", "PYTHON=./python") == ["python pipelines/setup_venv.py"]
+    assert finished.make("translate", "NLPSEQ=.venv/bin/nlpseq", "PYTHON=./python") == ["python pipelines/setup_venv.py"]
+
+
+def test_constraints_name_no_build_and_no_address():
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    assert len(lines) > 50
+    assert all(line.count("==") == 1 and not set(line) & set("+/@: ") for line in lines), lines
