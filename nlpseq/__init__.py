@@ -19,7 +19,7 @@ _HOME = {
     "TokenizeConfig": "nlpseq.settings",
     "Tokenizer": "nlpseq.tokenizer",
     "TranslateConfig": "nlpseq.settings",
-    "Translator": "nlpseq.stages.translate",
+    "Translator": "nlpseq.translator",
     "UsageError": "nlpseq.errors",
     "WorkError": "nlpseq.errors",
     "configure": "nlpseq.config",
@@ -53,8 +53,9 @@ if TYPE_CHECKING:
     from nlpseq.errors import ArtefactError, CorpusError, Interrupted, NlpseqError, UsageError, WorkError
     from nlpseq.settings import TokenizeConfig, TranslateConfig
     from nlpseq.stages.tokenize import train_tokenizer
-    from nlpseq.stages.translate import Translator, train_translator
+    from nlpseq.stages.translate import train_translator
     from nlpseq.tokenizer import Tokenizer
+    from nlpseq.translator import Translator
 
 
 def __getattr__(name: str) -> Any:

@@ -65,19 +65,16 @@ def load_ragged(path: Path) -> Ragged:
     return Ragged(np.memmap(f"{path}.ids", np.int32, "r", shape=(int(offsets[-1]),)), offsets)
 
 
-def pad(
-    data: Ragged, rows: npt.NDArray[np.int64], *, value: int = 0, multiple: int = 1, backwards: bool = False
-) -> tuple[Tensor, Tensor]:
+def pad(data: Ragged, rows: npt.NDArray[np.int64], *, value: int = 0, multiple: int = 1) -> tuple[Tensor, Tensor]:
     """Return the chosen sequences as (B, S) int64, padded behind with `value`, and their lengths (B,) int64.
 
-    multiple: S is a multiple of it; backwards: each sequence is reversed, the padding stays behind.
+    multiple: S is a multiple of it.
     """
     lengths = data.offsets[rows + 1] - data.offsets[rows]
     width = -(-int(lengths.max(initial=0)) // multiple) * multiple
     steps = np.arange(width)[None]
     inside = steps < lengths[:, None]
-    position = lengths[:, None] - 1 - steps if backwards else steps
-    index = np.where(inside, data.offsets[rows][:, None] + position, 0)
+    index = np.where(inside, data.offsets[rows][:, None] + steps, 0)
     tokens = np.where(inside, data.ids[index], value) if width and len(data.ids) else np.full(index.shape, value)
     return torch.from_numpy(tokens.astype(np.int64)), torch.from_numpy(lengths)
 

@@ -81,6 +81,21 @@ class _Axis(NamedTuple):
     place: Callable[[float], float]
 
 
+class _Bins(NamedTuple):
+    first: int
+    step: float
+    number: int
+    shift: float
+    high: float
+
+    def edge(self, i: int) -> float:
+        return (self.first + i) * self.step - self.shift
+
+    def label(self, i: int) -> str:
+        start, last = self.edge(i) + self.shift, self.edge(i + 1) - self.shift
+        return number(start) if start == last else f"{number(start)} to {number(last)}"
+
+
 def lines(series: Sequence[tuple[str, Sequence[float], Sequence[float]]], *, log: bool = False) -> Picture:
     """A line chart of (name, x, y) series on common axes.
 
@@ -93,11 +108,12 @@ def lines(series: Sequence[tuple[str, Sequence[float], Sequence[float]]], *, log
     left_out = f"{missing:,} {_plural('value', missing)} {'not positive or ' if log else ''}not finite, not drawn."
     if not shown:
         return Picture(left_out=left_out if missing else "")
-    x_axis = _linear([x for x, _ in shown], FRAME.left, FRAME.right, snug=True)
-    y_axis = (_logarithmic if log else _linear)([y for _, y in shown], FRAME.bottom, FRAME.top)
+    x_values, y_values = [x for x, _ in shown], [y for _, y in shown]
+    x_axis = _across(x_values, whole=all(x.is_integer() for x in x_values))
+    y_axis = _logarithmic(y_values) if log else _upwards(y_values)
     drawn = [_line(of_series, x_axis, y_axis) for of_series in runs]
     keys = [_line_key(name, of_series) for (name, _, _), of_series in zip(series, runs, strict=True)]
-    span = f"x from {number(min(x for x, _ in shown))} to {number(max(x for x, _ in shown))}; "
+    span = f"x from {number(min(x_values))} to {number(max(x_values))}; "
     description = span + "; ".join(f"{key.name}: {key.detail}" for key in keys)
     return Picture(x_axis.ticks, y_axis.ticks, drawn, (), keys, description, left_out if missing else "")
 
@@ -111,24 +127,19 @@ def bars(groups: Mapping[str, Sequence[float]], *, bins: int = 20) -> Picture:
     pooled = sorted(value for values in usable for value in values)
     if not pooled:
         return Picture()
-    whole = all(value.is_integer() for value in pooled)
-    end = pooled[math.ceil(0.995 * len(pooled)) - 1]
-    high = pooled[-1] if pooled[-1] <= 3 * max(end, 0.0) or pooled[-1] <= 0 else end
-    step = _bin_width(pooled[0], high, bins, whole)
-    first = math.floor(pooled[0] / step)
-    counts = [_counts(values, first, step, math.floor(high / step)) for values in usable]
-    shift = 0.5 if whole else 0.0  # whole numbers sit in the middle of their bin
-    x_axis = _linear([first * step - shift, (first + len(counts[0])) * step - shift], FRAME.left, FRAME.right, snug=True)
-    y_axis = _linear([0.0, float(max(max(c) for c in counts))], FRAME.bottom, FRAME.top)
+    scale = _bins(pooled, bins)
+    counts = [_counts(values, scale) for values in usable]
+    x_axis = _across([scale.edge(0), scale.edge(scale.number)], whole=scale.shift > 0)
+    y_axis = _upwards([0.0, float(max(map(max, counts)))], whole=True)
     drawn = [
-        _bar(x_axis, y_axis, (first + i) * step, step, shift, (group, len(counts)), count)
+        _bar(x_axis, y_axis, scale=scale, place=(i, group, len(counts)), count=count)
         for group, of_group in enumerate(counts)
         for i, count in enumerate(of_group)
         if count
     ]
     keys = [_group_key(name, values) for name, values in zip(groups, usable, strict=True)]
     missing = sum(map(len, groups.values())) - sum(map(sum, counts))
-    left_out = f"{missing:,} {_plural('value', missing)} beyond {number(high)} or not finite, not drawn."
+    left_out = f"{missing:,} {_plural('value', missing)} above {number(scale.high)} or not finite, not drawn."
     description = "; ".join(f"{key.name}: {key.detail}" for key in keys)
     return Picture(x_axis.ticks, y_axis.ticks, (), drawn, keys, description, left_out if missing else "")
 
@@ -148,7 +159,8 @@ def number(value: float) -> str:
 
 
 def _usable(value: object, floor: float) -> bool:
-    return isinstance(value, Real) and floor <= value <= HUGE  # comparisons with NaN are false
+    # comparisons with NaN are false; whole numbers too large for a float are compared as they are
+    return isinstance(value, Real) and bool(floor <= value <= HUGE)  # type: ignore[operator]
 
 
 def _runs(x: Sequence[float], y: Sequence[float], floor: float) -> Iterator[list[tuple[float, float]]]:
@@ -198,9 +210,12 @@ def _group_key(name: str, values: Sequence[float]) -> Key:
     return Key(name, f"median {middle}, mean {mean}, {number(min(values))} to {number(max(values))}")
 
 
-def _round_step(rough: float) -> float:
+def _step(low: float, high: float, wanted: int, *, whole: bool) -> float:
+    """The round width (1, 2 or 5 times a power of ten) that cuts the span into at most about `wanted` parts."""
+    rough = (high - low) / wanted
     power: float = 10.0 ** math.floor(math.log10(rough))
-    return next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
+    return max(1.0, step) if whole else step
 
 
 def _widened(low: float, high: float) -> tuple[float, float]:
@@ -211,21 +226,31 @@ def _widened(low: float, high: float) -> tuple[float, float]:
     return low - pad, high + pad
 
 
-def _linear(values: Sequence[float], start: float, end: float, *, snug: bool = False) -> _Axis:
-    """An axis from `start` to `end` in the drawing; unless `snug` it reaches out to round numbers."""
+def _across(values: Sequence[float], *, whole: bool) -> _Axis:
+    """The horizontal axis: it ends where the values end, so that lines use the whole width."""
     low, high = _widened(min(values), max(values))
-    step = _round_step((high - low) / 5)
-    if not snug:
-        low, high = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
+    return _linear(low, high, ends=(FRAME.left, FRAME.right), step=_step(low, high, 7, whole=whole))
+
+
+def _upwards(values: Sequence[float], *, whole: bool = False) -> _Axis:
+    """The vertical axis: it reaches out to round numbers on both sides."""
+    low, high = _widened(min(values), max(values))
+    step = _step(low, high, 5, whole=whole)
+    low, high = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
+    return _linear(low, high, ends=(FRAME.bottom, FRAME.top), step=step)
+
+
+def _linear(low: float, high: float, *, ends: tuple[float, float], step: float) -> _Axis:
     marks = range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+    largest = max(abs(low), abs(high))
 
     def place(value: float) -> float:
-        return start + (value - low) / (high - low) * (end - start)
+        return ends[0] + (value - low) / (high - low) * (ends[1] - ends[0])
 
-    return _Axis([Tick(place(i * step), _tick_label(i * step, step)) for i in marks], place)
+    return _Axis([Tick(place(i * step), _tick_label(i * step, step, largest)) for i in marks], place)
 
 
-def _logarithmic(values: Sequence[float], start: float, end: float) -> _Axis:
+def _logarithmic(values: Sequence[float]) -> _Axis:
     decades = range(math.floor(math.log10(min(values))) - 1, math.ceil(math.log10(max(values))) + 2)
     rounds = [m * 10.0**k for k in decades for m in (1, 2, 5)]
     low = max(r for r in rounds if r <= min(values))
@@ -236,47 +261,48 @@ def _logarithmic(values: Sequence[float], start: float, end: float) -> _Axis:
         marks = marks[:: math.ceil(len(marks) / 6)]
 
     def place(value: float) -> float:
-        return start + math.log(value / low) / math.log(high / low) * (end - start)
+        return FRAME.bottom + math.log(value / low) / math.log(high / low) * (FRAME.top - FRAME.bottom)
 
-    return _Axis([Tick(place(mark), _tick_label(mark, mark)) for mark in marks], place)
+    return _Axis([Tick(place(mark), _tick_label(mark, mark, mark)) for mark in marks], place)
 
 
-def _tick_label(value: float, step: float) -> str:
+def _tick_label(value: float, step: float, largest: float) -> str:
     if abs(value) < step / 2:
         return "0"
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if size <= abs(value) < 1e12 and step >= 1:
-            return f"{value / (1e3 if letter == 'k' else size):.6g}{letter}"
-    if abs(value) >= 1e12 or step < 1e-5:
+    if largest >= 1e12 or step < 1e-5:
         return f"{value:.3g}"
+    for size, unit, letter in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if largest >= size and step >= 1:
+            return f"{value / unit:.6g}{letter}"
     return f"{value:,.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
 
 
-def _bin_width(low: float, high: float, bins: int, whole: bool) -> float:
-    low, high = _widened(low, high) if high - low <= 1e-9 * max(abs(low), abs(high)) else (low, high)
-    step = _round_step((high - low) / bins)
-    return max(1.0, step) if whole else step
+def _bins(pooled: Sequence[float], wanted: int) -> _Bins:
+    low, end, high = pooled[0], pooled[math.ceil(0.995 * len(pooled)) - 1], pooled[-1]
+    whole = all(value.is_integer() for value in pooled)
+    if high - low > 3 * (end - low) > 0 and not (whole and high - low <= wanted):
+        high = end
+    step = _step(*_widened(low, high), wanted, whole=whole)
+    first = math.floor(low / step)
+    # whole numbers sit in the middle of their bin
+    return _Bins(first, step, math.floor(high / step) - first + 1, 0.5 if whole else 0.0, high)
 
 
-def _counts(values: Sequence[float], first: int, step: float, last: int) -> list[int]:
-    counts = [0] * (last - first + 1)
+def _counts(values: Sequence[float], scale: _Bins) -> list[int]:
+    counts = [0] * scale.number
     for value in values:
-        place = math.floor(value / step) - first
+        place = math.floor(value / scale.step) - scale.first
         if place < len(counts):
             counts[place] += 1
     return counts
 
 
-def _bar(
-    x_axis: _Axis, y_axis: _Axis, start: float, step: float, shift: float, group: tuple[int, int], count: int
-) -> Bar:
-    number_of, groups = group
-    left, right = x_axis.place(start - shift), x_axis.place(start - shift + step)
-    width = (right - left) * 0.9 / groups
-    top = y_axis.place(float(count))
-    label = number(start) if shift and step == 1 else f"{number(start)} to {number(start + step - 2 * shift)}"
-    x = left + (right - left) * 0.05 + number_of * width
-    return Bar(x, top, width, FRAME.bottom - top, number_of, f"{label}: {count:,}")
+def _bar(x_axis: _Axis, y_axis: _Axis, *, scale: _Bins, place: tuple[int, int, int], count: int) -> Bar:
+    i, group, groups = place
+    left, right = x_axis.place(scale.edge(i)), x_axis.place(scale.edge(i + 1))
+    width, top = (right - left) * 0.9 / groups, y_axis.place(float(count))
+    x = left + (right - left) * 0.05 + group * width
+    return Bar(x, top, width, FRAME.bottom - top, group, f"{scale.label(i)}: {count:,}")
 
 
 def _plural(word: str, n: int) -> str:

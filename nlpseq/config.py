@@ -16,6 +16,7 @@ from types import NoneType
 from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from nlpseq.errors import UsageError, did_you_mean, sentence
+from nlpseq.share import share_path
 
 __all__ = ["Setting", "check", "configure", "from_plain", "read_recipe", "setting", "settings_of", "to_plain"]
 
@@ -91,23 +92,22 @@ def settings_of(cls: type, section: tuple[str, ...] = ()) -> Iterator[Setting]:
         yield Setting(field.name, section, kind, optional, field.default, choices=choices, **field.metadata)
 
 
-def configure(
-    cls: type[Config], *, recipe: Path | str | None = None, table: str | None = None, **options: object
-) -> Config:
+def configure(cls: type[Config], *, recipe: Path | str | None = None, **options: object) -> Config:
     """Return a checked configuration: the defaults, overridden by a recipe, overridden by options.
 
-    recipe: a TOML file of flat keys; table: the name of a table in it whose keys come on top (the corpus' name).
-    options: by setting name; strings are read as on the command line, an option that is None counts as not given.
+    recipe: a TOML file of setting names, with tables of what differs for a corpus by its name; when absent, the one
+    that nlpseq has for the stage. options: by setting name; strings are read as on the command line, an option that
+    is None counts as not given.
     Raises UsageError with every fault found, one sentence a line, each with where the value came from.
     """
-    values: dict[str, tuple[object, str]] = {}
-    if recipe is not None:
-        values = {k: (v, f"{recipe}, key `{k}`") for k, v in read_recipe(recipe, table).items()}
+    path = recipe if recipe is not None else share_path("pipelines", str(getattr(cls, "stage", "")), "recipe.toml")
+    keys = read_recipe(path, str(options.get("corpus") or ""))
+    values: dict[str, tuple[object, str]] = {k: (v, f"{path}, key `{k}`") for k, v in keys.items()}
     values |= {k: (v, f"option --{k.replace('_', '-')}") for k, v in options.items() if v is not None}
     return _build(cls, values)
 
 
-def read_recipe(path: Path | str, table: str | None = None) -> dict[str, object]:
+def read_recipe(path: Path | str, table: str) -> dict[str, object]:
     """Return the keys of a TOML recipe: those at its top, overridden by those of `[table]` where it has that table."""
     try:
         content = tomllib.loads(Path(path).read_text("utf-8"))
@@ -116,7 +116,7 @@ def read_recipe(path: Path | str, table: str | None = None) -> dict[str, object]
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(sentence("recipe", "be a TOML file", f"not one ({error})", str(path), quote=False)) from None
     flat = {k: v for k, v in content.items() if not isinstance(v, dict)}
-    chosen = content.get(table or "", {})
+    chosen = content.get(table, {})
     return flat | (chosen if isinstance(chosen, dict) else {})
 
 

@@ -35,6 +35,7 @@ from nlpseq.readers import (
 __all__ = ["Corpus", "Split", "catalogue", "corpus_file", "load_corpus", "text_hash"]
 
 _ALIASES = {"valid": "validation", "dev": "validation", "val": "validation"}
+_MOST = 1000  # texts that a single file gives for validation, and for test
 _MAIN = ("train", "validation", "test")
 
 
@@ -60,7 +61,7 @@ class HashCut:
 
     @cached_property
     def _found(self) -> tuple[tuple[int, int], dict[str, int]]:
-        """The two thresholds and the rows per split, from one pass that keeps 2,000 hashes in memory."""
+        """The two thresholds and the rows per split, from one pass that keeps the smallest hashes only."""
         heap: list[int] = []  # negated: heapq keeps the smallest first, the largest kept hash must go first
         counts: dict[int, int] = {}
         total = 0
@@ -71,14 +72,14 @@ class HashCut:
             value = text_hash(record.row, self.key)
             if value in counts:
                 counts[value] += 1
-            elif len(heap) < 2001:
+            elif len(heap) <= 2 * _MOST:
                 heapq.heappush(heap, -value)
                 counts[value] = 1
             elif value < -heap[0]:
                 counts.pop(-heapq.heapreplace(heap, -value))
                 counts[value] = 1
         smallest = sorted(counts)
-        size = min(max(total // 20, 1), 1000, (len(smallest) - 1) // 2)
+        size = min(max(total // 20, 1), (len(smallest) - 1) // 2)  # so at most _MOST, and train is never empty
         if size < 1:
             must = "have at least 3 different rows to be cut into train, validation and test"
             raise fault(self.table.name, must, f"has {len(smallest)}", self.table.name)

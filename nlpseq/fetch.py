@@ -48,7 +48,7 @@ def fetch(name: str, directory: str | Path) -> Path:
     except CorpusError:
         raise
     except Exception as error:  # datasets, urllib and pyarrow each have their own error trees
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
         tried = f"no {name} in $NLPSEQ_CORPORA ({os.environ.get('NLPSEQ_CORPORA', 'not set')}) or {goal.parent}"
         found = f"is not: {tried}, and {_source_name(card)} gave: {reason}"
         raise fault(name, "be on this machine or within reach", found, f"try `nlpseq corpora fetch {name}`") from error
@@ -97,14 +97,13 @@ def _hub_rows(card: Card, split: str) -> Iterator[Row]:
 
 
 def _raw_splits(card: Card, scratch: Path) -> dict[str, Iterable[Row]]:
-    reader = _FORMATS[card.source.format]
     splits: dict[str, Iterable[Row]] = {}
     for split, files in card.source.files.items():
         local = {}
         for column, file in files.items():
             local[column] = scratch / f"{split}.{column}.{file.rsplit('/', 1)[-1]}"
             _download(card.source.url + file, local[column])
-        splits.update(reader(card, split, local))
+        splits.update(_FORMATS[card.source.format](card, split, local))
     return splits
 
 

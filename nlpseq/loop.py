@@ -8,11 +8,11 @@ import math
 import pickle
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -22,26 +22,31 @@ from nlpseq.artefact import write_file
 from nlpseq.errors import ArtefactError, Interrupted, WorkError, sentence
 from nlpseq.training import Run, Step, Task, averaged, fit
 
-__all__ = ["Event", "Watch", "train"]
+__all__ = ["Event", "Watch", "train", "unwatched"]
 
 LOOK_EVERY = 10  # steps between looks at losses, clock and signals: a look waits for the device
 
 
 class Event(NamedTuple):
-    """What a caller may show while a training runs."""
+    """What a caller may show while work goes on."""
 
-    kind: str  # "resumed", "step", "validation", "saved"
-    step: int
-    total: int
-    values: dict[str, float]
+    kind: str  # "note", "progress", "resumed", "step", "validation", "saved"
+    text: str = ""
+    step: int = 0
+    total: int = 0
+    values: Mapping[str, float] = MappingProxyType({})
 
 
 Watch = Callable[[Event], None]
 
 
+def unwatched(event: Event) -> None:
+    """Show nothing: what a library does unless it is asked."""
+
+
 @dataclass
 class _Log:
-    """`metrics.jsonl`: one line a look or validation; cut back to the saved length when a run is resumed."""
+    """`resume/metrics.jsonl`: one line a look or validation; cut back to the saved length when a run is resumed."""
 
     path: Path
     size: int = 0
@@ -73,10 +78,10 @@ def train(
     Raises Interrupted after SIGINT or SIGTERM, with the state saved; WorkError where the loss is not finite.
     """
     state = folder / "resume" / "state.pt"
-    log = _Log(folder / "metrics.jsonl")
+    log = _Log(folder / "resume" / "metrics.jsonl")
     log.cut(_take_up(run, state, fingerprint))
     if run.step:
-        watch(Event("resumed", run.step, run.total, {}))
+        watch(Event("resumed", "", run.step, run.total))
     saved = time.monotonic()
     with _signals() as caught:
         for step in fit(run, task):
@@ -91,11 +96,10 @@ def train(
             if stop or _agreed(run, time.monotonic() - saved > run.config.save_minutes * 60):
                 _save(run, state, fingerprint, log.size)
                 saved = time.monotonic()
-                watch(Event("saved", run.step, run.total, {}))
+                watch(Event("saved", "", run.step, run.total))
             if stop:
-                raise Interrupted(
-                    f"Stopped at step {run.step:,} of {run.total:,}; the state is saved, the same command goes on from there."
-                )
+                place = f"step {run.step:,} of {run.total:,}"
+                raise Interrupted(f"Stopped at {place}; the state is saved, the same command goes on from there.")
     return run.best_weights
 
 
@@ -145,11 +149,11 @@ def _look(run: Run, log: _Log, watch: Watch) -> None:
     log.since = time.perf_counter()
     if run.world.rank == 0:
         log.write({"step": run.step, **values})
-    watch(Event("step", run.step, run.total, values))
+    watch(Event("step", "", run.step, run.total, values))
 
 
 def _validate(run: Run, log: _Log, evaluate: Callable[[], dict[str, float]], watch: Watch) -> bool:
-    """Score the model on validation, keep its weights where they are the best; return whether patience is at its end."""
+    """Score the model on validation and keep the best weights; return whether patience is at its end."""
     with averaged(run):
         run.model.eval()
         scores = _shared(run, evaluate)
@@ -162,7 +166,7 @@ def _validate(run: Run, log: _Log, evaluate: Callable[[], dict[str, float]], wat
     if run.world.rank == 0:
         log.write({"step": run.step, **{f"validation_{name}": value for name, value in scores.items()}})
     log.since = time.perf_counter()
-    watch(Event("validation", run.step, run.total, scores | {"best": float(better)}))
+    watch(Event("validation", "", run.step, run.total, scores | {"best": float(better)}))
     return run.config.patience is not None and run.waited >= run.config.patience
 
 

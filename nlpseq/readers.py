@@ -72,7 +72,7 @@ def open_table(path: Path, wanted: Sequence[str] | None = None) -> Table:
 def file_format(path: Path) -> str | None:
     """Return the suffix that tells the format, such as ".tsv" for "mine.tsv.gz", or None for a foreign one."""
     suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    return suffix if suffix in FORMATS else None
+    return suffix.lower() if suffix.lower() in FORMATS else None
 
 
 def memory_table(name: str, rows: Sequence[Row], wanted: Sequence[str] | None = None) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from nlpseq.config import setting
 from nlpseq.errors import sentence
@@ -135,28 +135,33 @@ class DecodingConfig:
 class TokenizeConfig:
     """`nlpseq tokenize train`: a tokeniser from the training split of a corpus."""
 
+    stage: ClassVar[str] = "tokenize"
     run: RunConfig = field(default_factory=RunConfig)
+    text: str | None = setting(None, "Column of a corpus that is not one of pairs; the corpus' own when absent.")
     pair: PairConfig = field(default_factory=PairConfig)
-    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    vocabulary: TokenizerConfig = field(default_factory=TokenizerConfig)
 
     def faults(self) -> Iterator[str]:
         """Yield what cannot be, as sentences."""
         yield from self.run.faults()
+        if self.text and (self.pair.source or self.pair.target):
+            yield sentence("text", "be absent where source or target is given", self.text)
 
 
 @dataclass(frozen=True)
 class TranslateConfig:
     """`nlpseq translate train`: a translator from a corpus of pairs."""
 
+    stage: ClassVar[str] = "translate"
     run: RunConfig = field(default_factory=RunConfig)
     pair: PairConfig = field(default_factory=PairConfig)
-    tokenizer_dir: str | None = setting(
+    tokenizer: str | None = setting(
         None, "Folder of a trained tokeniser; when absent one is trained with the settings below."
     )
     max_length: int = setting(
         100, "Training pairs with a longer side are left out (counted).", low=1, high=100_000, unit="tokens"
     )
-    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    vocabulary: TokenizerConfig = field(default_factory=TokenizerConfig)
     model: TranslatorConfig = field(default_factory=TranslatorConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     decoding: DecodingConfig = field(default_factory=DecodingConfig)

@@ -190,7 +190,7 @@ def _step(run: Run, task: Task, plan: Plan) -> Step:
     for number in range(run.batch, stop):
         rows = plan.batch(number)[run.world.rank :: run.world.size]
         if len(rows):
-            batch = _to_device(task.batch(rows), run.device)
+            batch = to_device(task.batch(rows), run.device)
             with torch.autocast(run.device.type, run.dtype, enabled=run.dtype != torch.float32):
                 loss, plain, tokens = task.loss(batch)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -221,7 +221,8 @@ def learning_rate(config: TrainingConfig, step: int, total: int) -> float:
     return config.learning_rate * fall
 
 
-def _to_device(batch: tuple[Any, ...], device: torch.device) -> Any:
+def to_device(batch: tuple[Any, ...], device: torch.device) -> Any:
+    """Return a NamedTuple with its tensors on the device, copied from pinned memory without waiting."""
     if device.type == "cpu":
         return batch
     moved = (t.pin_memory().to(device, non_blocking=True) if isinstance(t, Tensor) else t for t in batch)

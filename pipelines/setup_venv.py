@@ -151,8 +151,8 @@ def main() -> None:
     constraints = CONSTRAINTS if kept is None else constraints_with(kept)
     say("installing the other packages (a minute or two the first time)")
     # The build tools lie in the venv, so that a later set-up builds nlpseq without a network.
-    pip("--quiet", "--constraint", constraints, "hatchling", "editables")
-    pip("--quiet", "--constraint", constraints, "--no-build-isolation", "--editable", ".[dev]" if dev else ".[moses]")
+    pip("-qq", "--constraint", constraints, "hatchling", "editables")
+    pip("-qq", "--constraint", constraints, "--no-build-isolation", "--editable", ".[dev]" if dev else ".[moses]")
     UNFINISHED.unlink()
     for stamp in stamps:
         stamp.touch()

@@ -1,9 +1,13 @@
-"""The Makefile with a fake nlpseq in a copy of the repository: what runs again, what does not, and what counts as finished."""
+"""The Makefile with a fake nlpseq in a copy of the repository: what runs again, and what counts as finished."""
 
+import importlib.util
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -23,9 +27,15 @@ mkdir -p "$out"
 [ -e slow ] && sleep 0.3
 grep -qs "^$stage\\$" fail && kill -9 $$
 echo finished > "$out/manifest.json.new" && mv "$out/manifest.json.new" "$out/manifest.json"
+[ ! -e linger ] || sleep 5
 """
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+
+
+def without_make():
+    """The environment, without what a `make test` around it hands down."""
+    return {k: v for k, v in os.environ.items() if k not in {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"}}
 
 
 class Project:
@@ -46,11 +56,10 @@ class Project:
     def make(self, *arguments: str, fails: bool = False) -> list[str]:
         """What the fake was called with, one string for each call: stage and command."""
         calls = self.folder / "calls"
-        calls.unlink(missing_ok=True)
-        clean = {k: v for k, v in os.environ.items() if k not in {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"}}
-        done = subprocess.run(
-            ["make", "NLPSEQ=./fake", *arguments], cwd=self.folder, env=clean, capture_output=True, text=True, check=False
-        )
+        for left in (calls, self.folder / "running"):
+            left.unlink(missing_ok=True)
+        command = ["make", "NLPSEQ=./fake", *arguments]
+        done = subprocess.run(command, cwd=self.folder, env=without_make(), capture_output=True, text=True, check=False)
         assert (done.returncode != 0) == fails, done.stdout + done.stderr
         self.printed = done.stdout
         self.lines = calls.read_text().splitlines() if calls.exists() else []
@@ -84,13 +93,14 @@ def test_the_first_call_passes_the_settings_on(project):
     project.make("translate", "DEVICE=cpu", "SEED=3", "OPTIONS=--epochs 2", "THREADS=1", "TOKENIZE_OPTIONS=--units bpe")
     tokenize, train, run = project.lines
     assert tokenize == (
-        "tokenize train --corpus phrasebook --source en --target fr --units bpe --out build/phrasebook/tokenize --replace"
+        "tokenize train --corpus phrasebook --source en --target fr --units bpe "
+        "--out build/phrasebook/tokenize --replace"
     )
     assert train == (
         "translate train --corpus phrasebook --source en --target fr --tokenizer build/phrasebook/tokenize "
         "--out build/phrasebook/translate --replace --device cpu --threads 1 --seed 3 --epochs 2"
     )
-    assert run.startswith("translate run --model build/phrasebook/translate --device cpu --threads 1 I drink milk")
+    assert run.startswith("translate run --model build/phrasebook/translate I drink milk")
 
 
 def test_the_second_call_does_nothing(finished):
@@ -157,6 +167,22 @@ def test_a_stage_killed_over_a_finished_one_keeps_that_and_runs_again(finished):
     assert finished.make("translate", "SEED=2") == [TRAIN, RUN]
 
 
+def test_what_is_finished_survives_ctrl_c_after_it(project):
+    """Make removes the target of a recipe that it interrupts; a manifest, however, is only there when it is whole."""
+    (project.folder / "linger").touch()
+    manifest = project.folder / "build/phrasebook/tokenize/manifest.json"
+    command = ["make", "NLPSEQ=./fake", "tokenize"]
+    with subprocess.Popen(command, cwd=project.folder, env=without_make(), start_new_session=True) as process:
+        deadline = time.monotonic() + 10
+        while not manifest.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGINT)
+    assert process.returncode != 0
+    assert manifest.exists()
+    (project.folder / "linger").unlink()
+    assert project.make("tokenize") == []
+
+
 def test_corpora_and_pairs_do_not_overwrite_each_other(finished):
     assert finished.make("translate", "CORPUS=multi30k", "TARGET=de") == EVERYTHING
     assert "--out build/multi30k-en-de/translate" in finished.lines[1]
@@ -195,7 +221,7 @@ def test_trainings_do_not_run_at_the_same_time(project):
 
 def test_help_is_the_default_and_shows_the_values(project):
     assert project.make("CORPUS=multi30k", "OPTIONS=--epochs 3") == []
-    for text in ("make translate", "CORPUS=multi30k", "TARGET=fr", "DEVICE=auto", "OPTIONS=--epochs 3", "TOKENIZE_OPTIONS="):
+    for text in ("make translate", "CORPUS=multi30k", "TARGET=fr", "OPTIONS=--epochs 3", "TOKENIZE_OPTIONS="):
         assert text in project.printed
 
 
@@ -213,17 +239,84 @@ def test_clean_removes_the_models(finished):
     assert ".venv stays" in finished.printed
 
 
-def test_setup_refuses_a_python_that_is_too_old(tmp_path):
-    program = (
-        f"import sys; sys.path.insert(0, {str(SETUP.parent)!r}); import setup_venv; "
-        "sys.version_info = (3, 10, 4); sys.version = '3.10.4 (main)'; setup_venv.use_a_suitable_python()"
-    )
-    done = subprocess.run(
-        [sys.executable, "-B", "-c", program], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert done.stderr.startswith("`PYTHON` must be Python 3.11, 3.12 or 3.13, but is 3.10.4 (")
-    assert "Traceback" not in done.stderr
+class Machine:
+    """Stands for what setup_venv asks and does: answers to `output` by a word of the command, and the commands run."""
+
+    def __init__(self, module, monkeypatch, *, gpu=False, offer="", installed="", torch="", reachable=True):
+        self.ran, self.said = [], []
+        report = json.dumps({"install": [{"download_info": {"url": offer}}]}) if offer else None
+        answers = {"--report": report, module.PROBE_INSTALLED: installed or None, module.PROBE_TORCH: torch or None}
+        monkeypatch.setattr(module, "output", lambda *c: next((answers[w] for w in c if w in answers), None))
+        monkeypatch.setattr(module, "nvidia_gpu", lambda: gpu)
+        monkeypatch.setattr(module, "say", self.said.append)
+        monkeypatch.setattr(module, "succeeds", lambda *c: self.ran.append(c) or reachable or module.CPU_INDEX not in c)
+        monkeypatch.setattr(module.sys, "platform", "linux")
+
+    def indexes(self):
+        """For each command that was run, whether it went to the index of the CPU builds."""
+        return ["cpu" if any("/whl/cpu" in str(word) for word in command) else "pip" for command in self.ran]
+
+
+@pytest.fixture
+def setup_venv(monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # the wheel takes everything below pipelines/
+    spec = importlib.util.spec_from_file_location("setup_venv", SETUP)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+CUDA_WHEEL = "https://example.org/torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl"
+
+
+@pytest.mark.parametrize(
+    ("machine", "indexes", "news"),
+    [
+        ({"offer": "file:///wheels/torch-2.13.0%2Bcpu-cp311.whl"}, ["pip"], "installing torch-2.13.0+cpu-cp311.whl"),
+        ({"offer": "https://example.org/torch-2.13.0%2Bcpu-cp311.whl"}, ["pip"], "build for CPUs"),
+        ({"offer": CUDA_WHEEL}, ["cpu"], "because no NVIDIA GPU was found"),
+        ({"offer": CUDA_WHEEL, "reachable": False}, ["cpu", "pip"], "cannot be reached"),
+        ({"offer": CUDA_WHEEL, "gpu": True}, ["pip"], "because this machine has an NVIDIA GPU"),
+        ({"installed": "2.13.0+cpu"}, [], "keeping torch 2.13.0+cpu"),
+        ({"installed": "2.11.0", "gpu": True}, ["pip"], "with CUDA"),
+    ],
+)
+def test_setup_takes_the_torch_that_suits_the_machine(setup_venv, monkeypatch, machine, indexes, news):
+    stand_in = Machine(setup_venv, monkeypatch, **machine)
+    setup_venv.install_torch()
+    assert stand_in.indexes() == indexes
+    assert news in stand_in.said[-1]
+
+
+@pytest.mark.parametrize(
+    ("torch", "gpu", "kept"),
+    [
+        ("2.11.0+cu128 12.8 True", True, "2.11.0+cu128"),
+        ("2.11.0+cu128 12.8 False", True, "2.11.0+cu128"),  # CUDA hidden for now
+        ("2.11.0+cu128 12.8 False", False, None),
+        ("2.13.0+cpu None False", True, None),
+        ("2.4.1+cu121 12.1 True", True, None),
+        ("", True, None),
+    ],
+)
+def test_setup_keeps_the_machines_own_torch_with_cuda(setup_venv, monkeypatch, torch, gpu, kept):
+    Machine(setup_venv, monkeypatch, torch=torch, gpu=gpu)
+    monkeypatch.setattr(setup_venv.sys, "prefix", setup_venv.sys.base_prefix)
+    assert setup_venv.torch_to_keep() == kept
+
+
+def test_setup_says_what_failed_in_one_sentence(setup_venv, monkeypatch):
+    monkeypatch.setattr(setup_venv, "succeeds", lambda *_: False)
+    with pytest.raises(SystemExit, match=r"^setup: pip failed, see above; the set-up is not finished"):
+        setup_venv.pip("torch")
+
+
+def test_setup_refuses_a_python_that_is_too_old(setup_venv, monkeypatch):
+    monkeypatch.setattr(setup_venv.sys, "version_info", (3, 10, 4))
+    monkeypatch.setattr(setup_venv.sys, "version", "3.10.4 (main)")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(SystemExit, match=r"^`PYTHON` must be Python 3.11, 3.12 or 3.13, but is 3.10.4 \("):
+        setup_venv.use_a_suitable_python()
 
 
 def test_setup_does_not_take_an_unfinished_venv_for_a_finished_one(finished):
@@ -234,8 +327,10 @@ def test_setup_does_not_take_an_unfinished_venv_for_a_finished_one(finished):
     python = finished.folder / "python"
     python.write_text('#!/bin/sh\necho "python $*" >> calls\n')
     python.chmod(0o755)
-    assert finished.make("setup", "PYTHON=./python") == ["python pipelines/setup_venv.py"]
-    assert finished.make("translate", "NLPSEQ=.venv/bin/nlpseq", "PYTHON=./python") == ["python pipelines/setup_venv.py"]
+    setup = ["python pipelines/setup_venv.py"]
+    assert finished.make("setup", "PYTHON=./python") == setup
+    assert finished.make("translate", "PYTHON=./python") == []  # with an nlpseq of one's own there is no need
+    assert finished.make("translate", "NLPSEQ=.venv/bin/nlpseq", "PYTHON=./python") == setup
 
 
 def test_constraints_name_no_build_and_no_address():

@@ -81,7 +81,9 @@ def read_lexicon(path: Path) -> Lexicon:
         for kind, words in data["nouns"].items()
     }
     adjectives = {
-        en: _adjective(en, fr, place == "before") for place, words in data["adjectives"].items() for en, fr in words.items()
+        en: _adjective(en, fr, place == "before")
+        for place, words in data["adjectives"].items()
+        for en, fr in words.items()
     }
     return Lexicon(
         nouns={noun.en: noun for nouns in kinds.values() for noun in nouns},
@@ -90,7 +92,9 @@ def read_lexicon(path: Path) -> Lexicon:
         suits={kind: tuple(adjectives[word] for word in words) for kind, words in data["suits"].items()},
         verbs={base: _verb(base, entry) for base, entry in data["verbs"].items()},
         names={name: gender for gender, names in data["names"].items() for name in names},
-        tables={name: data[name] for name in ("cities", "countries", "sensations", "adverbs", "times", "counts", "months")},
+        tables={
+            name: data[name] for name in ("cities", "countries", "sensations", "adverbs", "times", "counts", "months")
+        },
     )
 
 

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from nlpseq.grammars.lexicon import PERSONS, Adjective, Lexicon, Noun, Verb
+from nlpseq.grammars.lexicon import PERSONS, Adjective, Noun, Verb
 
-__all__ = ["FRENCH_SPACE", "Clause", "Phrase", "english", "finish", "french", "join", "nominal", "pronoun", "question", "statement"]
+__all__ = [
+    "FRENCH_SPACE",
+    "Clause",
+    "Phrase",
+    "english",
+    "finish",
+    "french",
+    "join",
+    "nominal",
+    "pronoun",
+    "question",
+    "statement",
+]
 
 # The narrow no-break space of French typography, in numbers and before a question mark.
 FRENCH_SPACE = "\u202f"
@@ -38,7 +50,15 @@ _DETERMINERS = {
 }
 _BEFORE_VOWEL = {"ce": "cet", "ma": "mon", "sa": "son"}
 _CLITICS = {"je": "me", "il": "se", "nous": "nous", "vous": "vous", "ils": "se"}
-_SHORT = {"will": "won't", "can": "can't", "am": "am not", "must": "must not"}
+_HELPERS = {
+    "être": ("suis", "est", "sommes", "êtes", "sont"),
+    "avoir": ("ai", "a", "avons", "avez", "ont"),
+    "near": ("vais", "va", "allons", "allez", "vont"),
+    "can": ("peux", "peut", "pouvons", "pouvez", "peuvent"),
+    "must": ("dois", "doit", "devons", "devez", "doivent"),
+    "want": ("veux", "veut", "voulons", "voulez", "veulent"),
+}
+_SHORT = {"will": "won't", "can": "can't", "am": "am not", "must": "mustn't"}
 
 
 class Phrase(NamedTuple):
@@ -58,7 +78,7 @@ class Phrase(NamedTuple):
 
 @dataclass(frozen=True)
 class Clause:
-    """A subject, a verb and what follows; `have` says in French what is "to be" in English ("I am hungry").
+    """A subject, a verb and what follows; `fr_verb`: the French verb where it is another ("I am hungry", "j'ai faim").
 
     tense: present, past, future, near ("is going to"), can, must or want; polarity: "", "not" or "never";
     adverb: English and French; short: "don't" rather than "do not".
@@ -70,7 +90,7 @@ class Clause:
     tense: str = "present"
     polarity: str = ""
     adverb: tuple[str, str] | None = None
-    have: bool = False
+    fr_verb: Verb | None = None
     short: bool = False
 
 
@@ -94,15 +114,14 @@ def nominal(noun: Noun, determiner: str, *, adjective: Adjective | None = None, 
         core = f"{adjective.agree(noun.gender, plural, _starts_with_vowel(core))} {core}"
     elif adjective:
         core = f"{core} {adjective.agree(noun.gender, plural)}"
-    if french_count:
-        fr, lemma = french_count, ("[NUM]" if count[0].isdigit() else count,)
-    else:
-        fr, lemma = _determiner(noun, determiner, core, plural=plural, prenominal=bool(adjective and adjective.before)), ()
-    en_words = [_english_determiner(count, plural=plural, mass=mass), adjective.en if adjective else ""]
+    prenominal = adjective is not None and adjective.before
+    fr = french_count or _determiner(noun, determiner, core, plural=plural, prenominal=prenominal)
+    lemmas = ["[NUM]" if count[0].isdigit() else count] if french_count else []
+    described = adjective.en if adjective else ""
     return Phrase(
-        en=join(*en_words, noun.en_plural if plural else noun.en),
+        en=join(_english_determiner(count, plural=plural, mass=mass), described, noun.en_plural if plural else noun.en),
         fr=f"{fr} {core}",
-        content=(*lemma, *([adjective.en] if adjective else []), noun.en),
+        content=(*lemmas, *([described] if described else []), noun.en),
         negated=f"de {core}" if determiner == "a" else None,
         person="ils" if plural else "il",
         gender=noun.gender,
@@ -122,14 +141,16 @@ def statement(clause: Clause) -> Phrase:
     return _assemble(clause, join(clause.subject.en, verb), clause.subject.fr)
 
 
-def question(clause: Clause, *, word: tuple[str, str] = ("", "")) -> Phrase:
+def question(clause: Clause, *, word: Phrase | None = None) -> Phrase:
     """Return the clause as a question, without capital or mark; word: what stands in front ("where", "où")."""
+    word = word or Phrase("", "")
     operator, lexical, _ = _verb_in_english(clause)
     if clause.polarity == "not":
-        operator = _negated(operator, True)
+        operator = "aren't" if operator == "am" else _negated(operator, True)
     adverb = clause.adverb[0] if clause.adverb else ""
-    front = join(word[0], operator, clause.subject.en, adverb, lexical)
-    return _assemble(clause, front, join(word[1], "est-ce que", clause.subject.fr))
+    front = join(word.en, operator, clause.subject.en, adverb, lexical)
+    asked = _assemble(clause, front, join(word.fr, "est-ce que", clause.subject.fr))
+    return asked._replace(content=(*word.content, *asked.content))
 
 
 def finish(phrase: Phrase, *, mark: str, capital: bool) -> tuple[str, str]:
@@ -144,12 +165,12 @@ def finish(phrase: Phrase, *, mark: str, capital: bool) -> tuple[str, str]:
 def english(text: str) -> str:
     """Return English words with "a" or "an" as the next word asks, and commas closed up."""
     words = text.replace(" ,", ",").split()
-    following = [*words[1:], ""]
-    return join(*("an" if word == "a" and after[:1] in "aeiou" else word for word, after in zip(words, following, strict=True)))
+    pairs = zip(words, [*words[1:], ""], strict=True)
+    return " ".join("an" if word == "a" and after.startswith(tuple("aeiou")) else word for word, after in pairs)
 
 
 def french(text: str) -> str:
-    """Return French words with elision ("l'eau", "qu'il", "s'il") and contraction ("du", "aux"), and commas closed up."""
+    """Return French words with elision ("l'eau", "s'il"), contraction ("du", "aux") and commas closed up."""
     words = text.replace(" ,", ",").split(" ")
     out = ""
     while words:
@@ -157,7 +178,7 @@ def french(text: str) -> str:
         both = _CONTRACTED.get((word, after))
         if word in _ELIDED and _starts_with_vowel(after):
             out += word[:-1] + "'"
-        elif word == "si" and after.strip(",") in ("il", "ils"):
+        elif word == "si" and after == "il":
             out += "s'"
         elif both and not (after == "le" and _starts_with_vowel(words[1])):
             out += both + " "
@@ -217,6 +238,26 @@ def _verb_in_english(clause: Clause) -> tuple[str, str, str]:
     if clause.tense == "want":
         return do, "want to " + base, ("wants to " if third else "want to ") + base
     return {"future": "will"}.get(clause.tense, clause.tense), base, ""
+
+
+def _verb_in_french(clause: Clause) -> list[str]:
+    subject, verb = clause.subject, clause.fr_verb or clause.verb
+    person = PERSONS.index(subject.person)
+    clitic = _CLITICS[subject.person] if "self" in verb.flags else ""
+    after = ""
+    if clause.tense == "present":
+        finite = join(clitic, verb.present[person])
+    elif clause.tense == "future":
+        finite = join(clitic, verb.future[person])
+    elif clause.tense == "past":
+        moved = bool(verb.flags & {"etre", "self"})
+        finite = join(clitic, _HELPERS["être" if moved else "avoir"][person])
+        ending = ("e" if subject.gender == "f" else "") + ("s" if subject.plural else "")
+        after = verb.participle + (ending if moved else "")
+    else:
+        finite, after = _HELPERS[clause.tense][person], join(clitic, verb.infinitive)
+    no = {"": "", "not": "pas", "never": "jamais"}[clause.polarity]
+    return ["ne" if no else "", finite, no, clause.adverb[1] if clause.adverb else "", after]
 
 
 def _assemble(clause: Clause, en: str, front: str) -> Phrase:

@@ -1,6 +1,6 @@
 TRANSLATOR := $(PAIR_DIR)/translate
 TRANSLATE_SETTINGS := $(strip $(if $(SEED),--seed $(SEED)) $(OPTIONS))
-EXAMPLES = "I drink milk" "She does not eat bread ." "Do you have 12 apples ?"
+EXAMPLES = "I drink milk" "She doesn't eat the 12 green apples." "Look at the flowers on https://www.example.org/shop/7."
 
 .PHONY: translate
 translate: $(TRANSLATOR)/manifest.json
@@ -18,4 +18,4 @@ $(TRANSLATOR).settings: $(call changed,$(TRANSLATOR).settings,$(TRANSLATE_SETTIN
 $(TRANSLATOR)/manifest.json: $(TRANSLATOR).settings $(TOKENIZER)/manifest.json pipelines/translate/recipe.toml | $(SETUP)
 	$(NLPSEQ) translate train --corpus $(CORPUS) --source $(SOURCE) --target $(TARGET) --tokenizer $(TOKENIZER) \
 	    --out $(TRANSLATOR) --replace $(MACHINE) $(TRANSLATE_SETTINGS)
-	$(if $(filter en,$(SOURCE)),$(NLPSEQ) translate run --model $(TRANSLATOR) $(MACHINE) $(EXAMPLES))
+	$(if $(filter en,$(SOURCE)),$(NLPSEQ) translate run --model $(TRANSLATOR) $(EXAMPLES))

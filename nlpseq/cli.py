@@ -1,0 +1,288 @@
+"""The command line: each command is a thin shell over the function of the same name.
+
+Results go to standard output, everything else to standard error. Nothing heavy is imported before it is used, so
+that --help is instant.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import click
+
+import nlpseq
+from nlpseq.config import Setting, configure, settings_of
+from nlpseq.errors import CorpusError, NlpseqError, UsageError, sentence
+from nlpseq.progress import shown
+from nlpseq.settings import PairConfig, TokenizeConfig, TranslateConfig
+
+__all__ = ["main"]
+
+Command = Callable[..., None]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 the work failed, 2 wrong usage, 130 interrupted."""
+    try:
+        cli.main(arguments, prog_name="nlpseq", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(2)
+    except click.ClickException as error:
+        _fail(error.format_message(), 2)
+    except NlpseqError as error:
+        _fail(str(error), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("Interrupted.", 130)
+    except BrokenPipeError:  # the reader has had enough, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except MemoryError:
+        _fail(sentence("memory", "suffice", "exhausted", quote=False), 1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO):
+            raise
+        _fail(sentence(str(error.filename or "disk"), "take what is written", error.strerror, quote=False), 1)
+
+
+def _fail(message: str, code: int) -> None:
+    for line in message.splitlines():
+        _say(f"nlpseq: {line}")
+    sys.exit(code)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(nlpseq.__version__, prog_name="nlpseq", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Recurrent-network NLP in stages, from raw text to raw text."""
+
+
+@cli.group()
+def corpora() -> None:
+    """What there is to learn from."""
+
+
+@cli.group()
+def tokenize() -> None:
+    """Text to ids and back."""
+
+
+@cli.group()
+def translate() -> None:
+    """From one language to another: a GRU encoder-decoder."""
+
+
+def _settings(cls: type) -> Callable[[Command], Command]:
+    """Return a decorator that gives a command one option for each setting of a configuration, and --recipe."""
+
+    def decorate(command: Command) -> Command:
+        for item in reversed(list(settings_of(cls))):
+            command = _option(item)(command)
+        text = "TOML file of settings; the one that nlpseq has for the corpus when absent."
+        return click.option("--recipe", metavar="FILE", help=text)(command)
+
+    return decorate
+
+
+def _option(item: Setting) -> Callable[[Command], Command]:
+    name = item.name.replace("_", "-")
+    flag = f"--{name}/--no-{name}" if item.kind is bool else f"--{name}"
+    default = "absent" if item.default is None else str(item.default).lower() if item.kind is bool else item.default
+    rule = item.rule.removeprefix("be ").removesuffix(", or absent").removeprefix("a text")
+    facts = "" if item.kind is bool else f"{rule}; " if rule else ""
+    kind: dict[str, Any] = {} if item.kind is bool else {"metavar": item.kind.__name__.upper()}
+    return click.option(flag, item.name, default=None, help=f"{item.help}  [{facts}default {default}]", **kind)
+
+
+def _model(command: Command) -> Command:
+    return click.option("--model", required=True, metavar="DIR", help="Folder of a finished model.")(command)
+
+
+def _reading(command: Command) -> Command:
+    """Give a command texts as arguments or, without any, one per line on standard input."""
+    size = click.option(
+        "--batch-size", default=64, type=click.IntRange(1), show_default=True, help="Lines read at a time."
+    )
+    as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+    return click.argument("texts", nargs=-1)(size(as_json(command)))
+
+
+def _blocks(texts: tuple[str, ...], size: int) -> Iterator[list[str]]:
+    """Yield the texts in groups, read as they are needed."""
+    lines: Iterator[str] = iter(texts) if texts else _lines()
+    while block := list(islice(lines, size)):
+        yield block
+
+
+def _lines() -> Iterator[str]:
+    if sys.stdin.isatty():
+        _say("One text per line; Ctrl-D ends.")
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        try:
+            yield line.decode("utf-8").removesuffix("\n").removesuffix("\r")
+        except UnicodeDecodeError as error:
+            must = "be UTF-8 text"
+            raise CorpusError(sentence(f"line {number}", must, error.reason, "standard input", quote=False)) from None
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(line)
+    sys.stdout.flush()
+
+
+@corpora.command("list")
+def list_corpora() -> None:
+    """Print the corpora that nlpseq knows by name."""
+    from nlpseq.cards import catalogue
+
+    cards = catalogue()
+    width = max(len(card.name) for card in cards)
+    _print(f"{card.name:{width}}  {card.task:12}  {card.title}" for card in cards)
+
+
+@corpora.command("show")
+@click.argument("corpus")
+@click.option("--source", metavar="COLUMN", help="Column of the source.")
+@click.option("--target", metavar="COLUMN", help="Column of the target.")
+def show_corpus(corpus: str, source: str | None, target: str | None) -> None:
+    """Print what a corpus holds and all that is wrong with it; exit code 2 where something must be mended."""
+    from nlpseq.corpora import load_corpus
+    from nlpseq.preflight import preflight, render
+
+    columns = [column for column in (source, target) if column] or None
+    found = preflight(load_corpus(corpus, columns=columns), columns)
+    _print([render(found)])
+    if found.errors:
+        sys.exit(2)
+
+
+@corpora.command("fetch")
+@click.argument("corpus")
+@click.option("--out", metavar="DIR", help="Folder of the local copies; nlpseq's cache when absent.")
+def fetch_corpus(corpus: str, out: str | None) -> None:
+    """Fetch a corpus from its source and keep it, verified, for offline use."""
+    from nlpseq.fetch import cache_folder, fetch
+
+    _print([str(fetch(corpus, Path(out) if out else cache_folder()))])
+
+
+@tokenize.command("train")
+@_settings(TokenizeConfig)
+def train_tokenizer(recipe: str | None, **options: Any) -> None:
+    """Learn a tokeniser from the training split of a corpus."""
+    config = configure(TokenizeConfig, recipe=recipe, **options)
+    from nlpseq.stages.tokenize import train_tokenizer
+
+    train_tokenizer(config, watch=shown(_say))
+
+
+@tokenize.command("encode")
+@_model
+@_reading
+@click.option("--pieces", is_flag=True, help="Print the units as they are written instead of their ids.")
+def encode_texts(model: str, texts: tuple[str, ...], batch_size: int, *, as_json: bool, pieces: bool) -> None:
+    """Print the ids of texts, separated by spaces, one text per line."""
+    from nlpseq.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.load(model)
+    for text in chain.from_iterable(_blocks(texts, batch_size)):
+        encoded = tokenizer.encode_with_values(text)
+        if as_json:
+            values = [{"kind": v.kind, "text": v.text, "start": v.start, "end": v.end} for v in encoded.values]
+            record = {"ids": encoded.ids, "tokens": tokenizer.tokens(text), "values": values}
+            _print([json.dumps(record, ensure_ascii=False)])
+        else:
+            _print([" ".join(tokenizer.tokens(text) if pieces else map(str, encoded.ids))])
+
+
+@tokenize.command("decode")
+@_model
+@_reading
+def decode_ids(model: str, texts: tuple[str, ...], batch_size: int, as_json: bool) -> None:
+    """Print the text of ids, which are numbers separated by spaces."""
+    from nlpseq.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.load(model)
+    for line in chain.from_iterable(_blocks(texts, batch_size)):
+        try:
+            ids = [int(word) for word in line.split()]
+        except ValueError:
+            raise UsageError(sentence("ids", "be whole numbers separated by spaces", line[:80])) from None
+        if any(not 0 <= number < len(tokenizer) for number in ids):
+            raise UsageError(sentence("ids", f"be below the size of the vocabulary, {len(tokenizer)}", line[:80]))
+        text = tokenizer.decode(ids)
+        _print([json.dumps({"text": text}, ensure_ascii=False) if as_json else text])
+
+
+@translate.command("train")
+@_settings(TranslateConfig)
+def train_translator(recipe: str | None, **options: Any) -> None:
+    """Learn to translate from a corpus of pairs; trains the tokeniser as well where none is given."""
+    config = configure(TranslateConfig, recipe=recipe, **options)
+    from nlpseq.stages.translate import train_translator
+
+    train_translator(config, watch=shown(_say))
+
+
+@translate.command("run")
+@_model
+@_reading
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--precision",
+    default="fp32",
+    show_default=True,
+    help="fp32, or bf16: faster, but a translation may then depend on the sentences beside it.",
+)
+def run_translator(
+    model: str, texts: tuple[str, ...], batch_size: int, as_json: bool, *, device: str, precision: str
+) -> None:
+    """Translate texts, one result per line."""
+    from nlpseq.training import World, set_threads
+    from nlpseq.translator import LONGEST, Translator
+
+    translator = Translator.load(model, device=device, precision=precision)
+    set_threads(None, World())
+    number = 0
+    for block in _blocks(texts, batch_size):
+        for one in translator.translate_fully(block):
+            number += 1
+            if one.cut:
+                _say(f"line {number}: longer than {LONGEST:,} tokens, what follows them was not read")
+            _print([json.dumps(one._asdict(), ensure_ascii=False) if as_json else one.text])
+
+
+@translate.command("evaluate")
+@_model
+@click.option("--corpus", required=True, metavar="NAME|PATH", help="Corpus by name, or a file or folder of yours.")
+@click.option("--split", default="test", show_default=True, help="Split to score.")
+@click.option("--source", metavar="COLUMN", help="Column of the source; the model's own when absent.")
+@click.option("--target", metavar="COLUMN", help="Column of the target; the model's own when absent.")
+@click.option("--against", metavar="DIR", help="Another translator, compared by paired bootstrap.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--out", metavar="DIR", help="Folder of the report; the model's own when absent.")
+def evaluate_translator(
+    model: str, corpus: str, split: str, *, source: str | None, target: str | None, **further: Any
+) -> None:
+    """Print the scores of a translator, and write report.json and report.html."""
+    from nlpseq.stages.translate import evaluate_translator
+
+    pair = PairConfig(source, target)
+    report = evaluate_translator(model, corpus, split=split, pair=pair, watch=shown(_say), **further)
+    for name, score in report.scores.items():
+        interval = "" if score.low is None else f"  [{score.low:.2f}, {score.high:.2f}]"
+        _print([f"{name:18} {score.value:7.2f}{interval}  n={score.n}  {score.signature}"])
+    _print([f"{name}: {value}" for name, value in report.counts.items()])

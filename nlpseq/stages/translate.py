@@ -1,0 +1,306 @@
+"""The translate stage: from a corpus of pairs to a translator, its scores and its report."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import safetensors.torch
+import torch
+from torch import Tensor, distributed
+
+from nlpseq import folders, metrics
+from nlpseq.artefact import MANIFEST, lock, save
+from nlpseq.batches import Plan, pad, plan
+from nlpseq.config import check, to_plain
+from nlpseq.corpora import Corpus
+from nlpseq.errors import CorpusError, sentence
+from nlpseq.loop import Event, Watch, train, unwatched
+from nlpseq.losses import linear_cross_entropy
+from nlpseq.nn.seq2seq import EncoderDecoder
+from nlpseq.pairs import Counts, PairData, encode_split, learn_tokenizer, open_pairs, texts
+from nlpseq.preflight import preflight
+from nlpseq.report import Report, write
+from nlpseq.settings import PairConfig, TranslateConfig
+from nlpseq.tokenizer import Tokenizer
+from nlpseq.training import World, begin, choose_device, join_world, set_threads, to_device
+from nlpseq.translation_report import scores_line, translation_report
+from nlpseq.translator import STAGE, Translator, build_model
+from nlpseq.vocab import GO
+
+__all__ = ["PairBatch", "TranslationTask", "evaluate_translator", "train_translator"]
+
+VALIDATED = 1000  # sentences translated at each validation
+
+
+class PairBatch(NamedTuple):
+    """A batch as the model takes it; N real target tokens, `<eos>` included."""
+
+    source: Tensor  # (B, S) int64, in reading order
+    lengths: Tensor  # (B,) int64
+    fed: Tensor  # (B, T) int64, the target shifted right behind <go>
+    places: Tensor  # (N,) int64, where in B * T the real tokens are
+    targets: Tensor  # (N,) int64
+    tokens: int
+
+
+@dataclass(frozen=True)
+class TranslationTask:
+    """What `fit` has to know to train a translator by teacher forcing."""
+
+    model: EncoderDecoder
+    data: PairData
+    batch_tokens: int
+    seed: int
+    smoothing: float
+
+    def plan(self, epoch: int) -> Plan:
+        """Return the epoch's batches, of like target and source length."""
+        lengths = (self.data.source.lengths, self.data.target.lengths)
+        return plan(lengths, self.batch_tokens, seed=self.seed, epoch=epoch)
+
+    def batch(self, rows: npt.NDArray[np.int64]) -> PairBatch:
+        """Return the examples of these numbers."""
+        source, lengths = pad(self.data.source, rows)
+        target, sizes = pad(self.data.target, rows)
+        fed = torch.cat([torch.full((len(rows), 1), GO), target[:, :-1]], 1)
+        places = (torch.arange(target.shape[1]) < sizes[:, None]).flatten().nonzero()[:, 0]
+        return PairBatch(source, lengths, fed, places, target.flatten()[places], len(places))
+
+    def loss(self, batch: PairBatch) -> tuple[Tensor, Tensor, int]:
+        """Return the smoothed and the plain cross-entropy, summed in nats, and the number of target tokens."""
+        features, _ = self.model.decode(self.model.encode(batch.source, batch.lengths), batch.fed)
+        real = features.flatten(0, 1).index_select(0, batch.places)
+        output = self.model.output
+        loss, plain = linear_cross_entropy(real, output.weight, output.bias, batch.targets, smoothing=self.smoothing)
+        return loss, plain, batch.tokens
+
+
+class _Prepared(NamedTuple):
+    corpus: Corpus
+    columns: tuple[str, str]
+    tokenizer: Tokenizer
+    train: PairData
+    validation: PairData
+
+
+def train_translator(config: TranslateConfig, *, watch: Watch = unwatched) -> Translator:
+    """Return a translator trained as `config` says, and leave it in `config.run.out` with its report.
+
+    A run that was stopped goes on where it was; a folder that holds this run finished is loaded as it is. watch: is
+    handed events to show. Raises UsageError for settings, CorpusError for data, ArtefactError for the folder,
+    WorkError where the work fails, Interrupted after Ctrl-C with the state saved.
+    """
+    check(config)
+    device = choose_device(config.run.device)
+    world = join_world(device)
+    set_threads(config.run.threads, world)
+    folder = Path(str(config.run.out))
+    wanted = folders.fingerprint(
+        config, corpus=folders.stamp(config.run.corpus), tokenizer=folders.stamp(config.tokenizer)
+    )
+    with lock(folder) if world.rank == 0 else nullcontext():
+        if folders.finished(folder, STAGE, wanted=wanted, replace=config.run.replace):
+            watch(Event("note", f"{folder} holds this very run, finished; nothing to do."))
+        else:
+            _train(config, folder, wanted, place=Place(device, world, watch))
+        return Translator.load(folder, device=config.run.device)
+
+
+class Place(NamedTuple):
+    """Where a training runs and who is told of it."""
+
+    device: torch.device
+    world: World
+    watch: Watch
+
+
+def _train(config: TranslateConfig, folder: Path, wanted: Mapping[str, Any], *, place: Place) -> None:
+    started = time.perf_counter()
+    with _first_process_first(place.world):
+        if place.world.rank == 0:
+            folders.claim(folder, wanted=wanted, replace=config.run.replace, resume=config.run.resume)
+        work = _prepare(config, folder / "resume", place.watch)
+    torch.manual_seed(config.run.seed)
+    model = build_model(config, len(work.tokenizer))
+    task = TranslationTask(
+        model, work.train, config.training.batch_tokens, config.run.seed, config.training.label_smoothing
+    )
+    batches = len(task.plan(0))
+    run = begin(model, config.training, seed=config.run.seed, device=place.device, world=place.world, batches=batches)
+    facts = _facts(config, work, model) | {"fingerprint": dict(wanted)}
+    live = Translator(model, work.tokenizer, config=config, facts=facts, dtype=run.dtype)
+    evaluate = _validation(live, work, config)
+    mark = json.dumps(wanted, sort_keys=True)
+    best = train(run, task, folder=folder, fingerprint=mark, evaluate=evaluate, watch=place.watch)
+    if place.world.rank == 0:
+        model.load_state_dict(best)
+        trained = {"steps": run.step, "best": run.best, "precision": str(run.dtype).removeprefix("torch.")}
+        facts |= trained | {"device": str(place.device), "minutes": round((time.perf_counter() - started) / 60, 2)}
+        _finish(Translator(model, work.tokenizer, config=config, facts=facts), work, folder, place.watch)
+    if place.world.size > 1:
+        distributed.barrier()
+
+
+@contextmanager
+def _first_process_first(world: World) -> Iterator[None]:
+    """Let the first process through alone; the others follow and find its files."""
+    if world.rank:
+        distributed.barrier()
+    yield
+    if world.size > 1 and world.rank == 0:
+        distributed.barrier()
+
+
+def _prepare(config: TranslateConfig, state: Path, watch: Watch) -> _Prepared:
+    """Return corpus, tokeniser and ids; what an earlier try of this run has written whole is taken as it is."""
+    corpus, columns = open_pairs(str(config.run.corpus), config.pair)
+    for name in ("train", "validation"):
+        corpus.split(name)
+    tokenizer_dir = state / "tokenizer"
+    if not (tokenizer_dir / MANIFEST).exists():
+        watch(Event("note", f"Looking {corpus.name} ({columns[0]} to {columns[1]}) over."))
+        faults = [fault.message for fault in preflight(corpus, columns).errors]
+        if faults:
+            raise CorpusError("\n".join(faults))
+        tokenizer = _tokenizer(config, corpus, columns, watch)
+        tokenizer_dir.mkdir(exist_ok=True)
+        save(tokenizer_dir, "tokenize", settings={}, files=tokenizer.files(), facts={})
+    tokenizer = Tokenizer.load(tokenizer_dir)
+
+    def encode(name: str, max_length: int | None) -> PairData:
+        split = corpus.split(name)
+        rows = len(split)
+        return encode_split(
+            split,
+            columns,
+            tokenizer=tokenizer,
+            path=state / name,
+            max_length=max_length,
+            backwards=config.model.source_order == "reversed",
+            told=lambda done: watch(Event("progress", f"{name} to ids", done, rows)),
+        )
+
+    prepared = _Prepared(
+        corpus, columns, tokenizer, encode("train", config.max_length), encode("validation", config.max_length)
+    )
+    for name, data in (("train", prepared.train), ("validation", prepared.validation)):
+        if not len(data.source):
+            must = f"have at least one pair of at most {config.max_length} tokens a side"
+            raise CorpusError(sentence(name, must, "without one", corpus.name, quote=False))
+        watch(Event("note", f"{name}: {summary(data.counts)}"))
+    return prepared
+
+
+def summary(counts: Counts) -> str:
+    """Return one line on what became of a split's rows."""
+    c = counts.describe()
+    left = f", left out {c['empty']:,} empty and {c['long']:,} long" if c["empty"] or c["long"] else ""
+    return (
+        f"{c['kept']:,} pairs{left}; {c['source_tokens']:,} source and {c['target_tokens']:,} target tokens, "
+        f"[UNK] {c['source_unknown_percent']:.2f} and {c['target_unknown_percent']:.2f} %, "
+        f"{c['masked']:,} numbers and links masked"
+    )
+
+
+def _tokenizer(config: TranslateConfig, corpus: Corpus, columns: tuple[str, str], watch: Watch) -> Tokenizer:
+    if config.tokenizer is not None:
+        return Tokenizer.load(config.tokenizer)
+    watch(Event("note", f"Learning {config.vocabulary.vocab_size:,} {config.vocabulary.units} units."))
+    return learn_tokenizer(corpus.split("train"), columns, config.vocabulary)
+
+
+def _facts(config: TranslateConfig, work: _Prepared, model: EncoderDecoder) -> dict[str, Any]:
+    return {
+        "corpus": work.corpus.name,
+        "source": work.columns[0],
+        "target": work.columns[1],
+        "vocabulary": len(work.tokenizer),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "train": work.train.counts.describe(),
+        "validation": work.validation.counts.describe(),
+    }
+
+
+def _validation(live: Translator, work: _Prepared, config: TranslateConfig) -> Callable[[], dict[str, float]]:
+    """Return what measures the model as it stands: loss over all of validation, BLEU and chrF over its start."""
+    pairs = list(islice(texts(work.corpus.split("validation"), work.columns), VALIDATED))
+    task = TranslationTask(live.model, work.validation, config.training.batch_tokens, 0, 0.0)
+    order = task.plan(0)
+    scored = _can_score() or config.training.metric != "loss"
+
+    @torch.inference_mode()
+    def evaluate() -> dict[str, float]:
+        live.model.eval()
+        sums, tokens = torch.zeros((), device=live.device), 0
+        for number in range(len(order)):
+            batch = to_device(task.batch(order.batch(number)), live.device)
+            _, plain, count = task.loss(batch)
+            sums, tokens = sums + plain, tokens + count
+        scores = {"loss": float(sums) / tokens}
+        if scored:
+            outputs = live.translate([source for source, _ in pairs])
+            references = [target for _, target in pairs]
+            scores["bleu"] = metrics.bleu_value(outputs, references)
+            scores["chrf"] = metrics.chrf_value(outputs, references)
+        return scores
+
+    return evaluate
+
+
+def _can_score() -> bool:
+    return find_spec("sacrebleu") is not None
+
+
+def _finish(translator: Translator, work: _Prepared, folder: Path, watch: Watch) -> None:
+    """Score and report on the test split, then switch the new model in."""
+    if _can_score():
+        split = "test" if "test" in work.corpus.splits else "validation"
+        watch(Event("note", f"Translating {split}."))
+        report = translation_report(translator, work.corpus, split, log=folder / "resume" / "metrics.jsonl")
+        write(folder, report)
+        watch(Event("note", scores_line(report)))
+    weights = {name: t.contiguous() for name, t in translator.model.state_dict().items()}
+    if translator.model.shape.tied:
+        del weights["output.weight"]
+    files = {"weights.safetensors": safetensors.torch.save(weights), **translator.tokenizer.files()}
+    save(folder, STAGE, settings=to_plain(translator.config), files=files, facts=translator.facts)
+    folders.release(folder)
+
+
+def evaluate_translator(
+    model: str | Path,
+    corpus: str,
+    *,
+    split: str = "test",
+    pair: PairConfig | None = None,
+    against: str | Path | None = None,
+    device: str = "auto",
+    out: str | Path | None = None,
+    watch: Watch = unwatched,
+) -> Report:
+    """Return the scores and samples of a finished translator on a split of a corpus, and write them as its report.
+
+    pair: columns, those of the training when absent; against: the folder of another translator, for the paired
+    bootstrap; out: the folder of the report, the model's own when absent. Raises ArtefactError, CorpusError, WorkError.
+    """
+    translator = Translator.load(model, device=device)
+    asked = pair or PairConfig()
+    source, target = asked.source or translator.facts["source"], asked.target or translator.facts["target"]
+    opened, columns = open_pairs(corpus, PairConfig(source, target))
+    opened.split(split)
+    watch(Event("note", f"Translating {split} of {opened.name}."))
+    baseline = None if against is None else Translator.load(against, device=device)
+    log = Path(model) / "metrics.jsonl"
+    report = translation_report(translator, opened, split, columns=columns, log=log, against=baseline)
+    write(Path(out or model), report)
+    return report

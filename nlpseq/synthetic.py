@@ -1,0 +1,97 @@
+"""The embedded corpora: seeded grammars, split so that no held-out example is near one of the training examples.
+
+Two examples are near where fewer than two content words tell them apart: the bags of their lemmas become equal once at
+most one word of each is taken away. The grammars say which words count: nouns, verbs, adjectives, adverbs, names and
+numbers do, pronouns, articles and auxiliaries do not, and all digits count as one word, as all links do.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+from nlpseq.errors import CorpusError, did_you_mean, sentence
+from nlpseq.grammars.phrasebook import Sentence, phrasebook
+
+__all__ = ["generate", "names", "near_patterns", "word_forms"]
+
+_TRAIN, _HELD_OUT = 18_000, 1_000
+_SPARE = 200  # held-out sentences that may turn out to have a rare word form
+_SEEN = 5  # how often each held-out word form stands in train, at least
+_FORM = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*['’]?|[.?,]")
+_MASKED = re.compile(r"\S*(?:://|@|www\.)\S*")
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of the embedded corpora."""
+    return ("phrasebook",)
+
+
+def generate(name: str, *, seed: int = 1) -> dict[str, list[dict[str, str]]]:
+    """Return the splits train, validation and test of an embedded corpus, each a list of rows {"en": …, "fr": …}.
+
+    name: one of `names()`; seed: any integer, the same one gives the same rows on every machine. The phrasebook has
+    18,000, 1,000 and 1,000 pairs, no English sentence twice. Raises CorpusError where no corpus has that name.
+    """
+    if name not in names():
+        hint = did_you_mean(name, names())
+        raise CorpusError(sentence("corpus", f"be an embedded one ({', '.join(names())})", name + hint))
+    train, validation, test = _split(_fresh(phrasebook(random.Random(seed))))
+    return {"train": _rows(train), "validation": _rows(validation), "test": _rows(test)}
+
+
+def near_patterns(content: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return the sorted lemmas, and the same with each one left out: two examples are near where these lists meet."""
+    lemmas = tuple(sorted(content))
+    return [lemmas, *(lemmas[:i] + lemmas[i + 1 :] for i in range(len(lemmas)))]
+
+
+def word_forms(text: str) -> list[str]:
+    """Return the words and marks of a sentence as they stand, numbers and links left out; "l'" is a word of its own."""
+    return [part for form in _FORM.findall(_MASKED.sub(" ", text)) for part in re.findall(r"[^'’]+['’]?", form)]
+
+
+def _fresh(draw: Callable[[], Sentence]) -> Iterator[Sentence]:
+    """Yield new sentences for ever, but nothing near "I drink milk", and never both of its words."""
+    seen: set[str] = set()
+    taboo = set(near_patterns(("drink", "milk")))
+    while True:
+        drawn = draw()
+        key = drawn.en.casefold().rstrip(".?")
+        if key in seen or {"drink", "milk"} <= set(drawn.content) or not taboo.isdisjoint(near_patterns(drawn.content)):
+            continue
+        seen.add(key)
+        yield drawn
+
+
+def _split(fresh: Iterator[Sentence]) -> tuple[list[Sentence], list[Sentence], list[Sentence]]:
+    held_out: list[Sentence] = []
+    while len(held_out) < 2 * _HELD_OUT + _SPARE:
+        drawn = next(fresh)
+        if len(drawn.content) >= 3:  # a shorter one would be near too much of the training text
+            held_out.append(drawn)
+    reserved = {pattern for drawn in held_out for pattern in near_patterns(drawn.content)}
+    train: list[Sentence] = []
+    while len(train) < _TRAIN:
+        drawn = next(fresh)
+        if reserved.isdisjoint(near_patterns(drawn.content)):
+            train.append(drawn)
+    usual = _usual_forms(train)
+    kept = [drawn for drawn in held_out if usual.issuperset(_forms(drawn))]
+    return train, kept[_HELD_OUT : 2 * _HELD_OUT], kept[:_HELD_OUT]
+
+
+def _forms(drawn: Sentence) -> Iterator[tuple[str, str]]:
+    yield from (("en", form) for form in word_forms(drawn.en))
+    yield from (("fr", form) for form in word_forms(drawn.fr))
+
+
+def _usual_forms(train: Iterable[Sentence]) -> set[tuple[str, str]]:
+    counts = Counter(form for drawn in train for form in _forms(drawn))
+    return {form for form, count in counts.items() if count >= _SEEN}
+
+
+def _rows(sentences: Iterable[Sentence]) -> list[dict[str, str]]:
+    return [{"en": drawn.en, "fr": drawn.fr} for drawn in sentences]

@@ -1,0 +1,180 @@
+"""A trained translator: raw text in, raw text out; how many sentences come together never changes a translation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from nlpseq.artefact import Artefact, load
+from nlpseq.config import from_plain
+from nlpseq.errors import ArtefactError, UsageError, sentence
+from nlpseq.nn.seq2seq import Dropout, EncoderDecoder, Shape
+from nlpseq.pairs import language
+from nlpseq.search import greedy
+from nlpseq.settings import TranslateConfig
+from nlpseq.tokenizer import Encoded, Tokenizer
+from nlpseq.training import choose_device
+from nlpseq.vocab import EOS, GO, PAD
+
+__all__ = ["ROWS", "STAGE", "Translation", "Translator", "build_model"]
+
+STAGE = "translate"
+ROWS = 64  # of every step: matrix kernels round differently for another number of rows
+STRIDE = 8  # sources are padded to a multiple of it, so that the padded length depends on the sentence alone
+LONGEST = 1000  # tokens of a source that are read; what follows them is cut off, and said
+
+
+class Translation(NamedTuple):
+    """What became of one text."""
+
+    text: str
+    score: float  # sum of the log-probabilities of the tokens and of `<eos>`, in nats
+    tokens: list[str]
+    restored: int  # placeholders that took a value of the source
+    dropped: int  # placeholders for which the source had no value
+    unknown: int  # [UNK] among the source's tokens
+    cut: bool  # whether the source was longer than is read
+
+
+def build_model(config: TranslateConfig, vocabulary: int) -> EncoderDecoder:
+    """Return the untrained network that a configuration describes; vocabulary: size of the joint vocabulary."""
+    m = config.model
+    shape = Shape(
+        source_size=vocabulary,
+        target_size=vocabulary,
+        embed_size=m.embed_size,
+        hidden_size=m.hidden_size,
+        cell=m.cell,
+        layers=m.layers,
+        bidirectional=m.bidirectional,
+        context_at_every_step=m.context == "every",
+        tied=m.tied,
+    )
+    return EncoderDecoder(shape, Dropout(m.dropout, m.layer_dropout, m.recurrent_dropout, m.output_dropout))
+
+
+class Translator:
+    """`Translator.load(dir).translate(["I drink milk"])`."""
+
+    def __init__(
+        self,
+        model: EncoderDecoder,
+        tokenizer: Tokenizer,
+        *,
+        config: TranslateConfig,
+        facts: dict[str, Any],
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.config = config
+        self.facts = facts
+        self._dtype = dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.output.weight.device
+
+    @classmethod
+    def load(cls, directory: str | Path, *, device: str = "auto", precision: str = "fp32") -> Translator:
+        """Return the translator in a folder of `nlpseq translate train`; no code from it is run.
+
+        device: auto, cpu, cuda or cuda:N; precision: fp32, or bf16, which is faster and gives up the promise that a
+        translation does not depend on its neighbours. Raises ArtefactError where the folder is not whole.
+        """
+        if precision not in ("fp32", "bf16"):
+            raise UsageError(sentence("precision", "be fp32 or bf16", precision))
+        stored = load(Path(directory), STAGE)
+        config = from_plain(TranslateConfig, stored.settings, str(directory))
+        tokenizer = Tokenizer.from_files(stored.files, str(directory))
+        model = build_model(config, len(tokenizer))
+        _take_weights(model, stored)
+        model.to(choose_device(device))
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        return cls(model, tokenizer, config=config, facts=stored.facts, dtype=dtype)
+
+    def translate(self, texts: Sequence[str]) -> list[str]:
+        """Return the translation of each text, in order; an empty text gives an empty one."""
+        return [translation.text for translation in self.translate_fully(texts)]
+
+    def translate_fully(self, texts: Sequence[str]) -> list[Translation]:
+        """Return the translation of each text with its score, tokens and counts, in order."""
+        if isinstance(texts, str):
+            raise UsageError(sentence("texts", "be a list of texts", texts))
+        encoded = [self.tokenizer.encode_with_values(text) for text in texts]
+        found: list[Translation] = [Translation("", 0.0, [], 0, 0, 0, False)] * len(texts)
+        filled = [number for number, one in enumerate(encoded) if one.ids]
+        for block in blocks([min(len(encoded[n].ids), LONGEST) for n in filled]):
+            numbers = [filled[i] for i in block]
+            for number, ids, score in zip(numbers, *self._search([encoded[n].ids for n in numbers]), strict=True):
+                found[number] = self._finish(encoded[number], ids, score)
+        return found
+
+    def _finish(self, encoded: Encoded, ids: list[int], score: float) -> Translation:
+        languages = {"language": language(self.facts["target"]), "source_language": language(self.facts["source"])}
+        restored = self.tokenizer.restore(ids, encoded.values, **languages)
+        tokens = self.tokenizer.units(ids)
+        unknown = self.tokenizer.unknown(encoded.ids)
+        cut = len(encoded.ids) > LONGEST
+        return Translation(restored.text, score, tokens, restored.restored, restored.dropped, unknown, cut)
+
+    @torch.inference_mode()
+    def _search(self, sources: Sequence[Sequence[int]]) -> tuple[list[list[int]], list[float]]:
+        """Return ids and score for at most ROWS sources of one padded length."""
+        tokens, lengths = self._source(sources)
+        limits = [self._limit(len(source)) for source in sources] + [0] * (ROWS - len(sources))
+        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
+            state = self.model.encode(tokens, lengths)
+            found = greedy(self.model.step, state, limits, go=GO, eos=EOS, banned=(PAD, GO))
+        rows = found.tokens[: len(sources)].tolist()
+        return [row[: row.index(EOS)] if EOS in row else row for row in rows], found.scores[: len(sources)].tolist()
+
+    def _source(self, sources: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Return ROWS padded sources in reading order, filled up with rows of `<eos>` alone, and their lengths."""
+        backwards = self.config.model.source_order == "reversed"
+        rows = [[*(s[LONGEST - 1 :: -1] if backwards else s[:LONGEST]), EOS] for s in sources]
+        width = padded(max(map(len, rows)) - 1)
+        tokens = np.full((ROWS, width), PAD, np.int64)
+        tokens[:, 0] = EOS
+        for number, row in enumerate(rows):
+            tokens[number, : len(row)] = row
+        lengths = [len(row) for row in rows] + [1] * (ROWS - len(rows))
+        return torch.from_numpy(tokens).to(self.device), torch.tensor(lengths, device=self.device)
+
+    def _limit(self, length: int) -> int:
+        decoding = self.config.decoding
+        return int(min(length, LONGEST) * decoding.length_ratio) + decoding.length_extra
+
+
+def padded(length: int) -> int:
+    """Return the padded length of a source of `length` tokens, its `<eos>` included."""
+    return -(-(length + 1) // STRIDE) * STRIDE
+
+
+def blocks(lengths: Sequence[int]) -> list[list[int]]:
+    """Return groups of at most ROWS places whose padded length is the same, long ones last."""
+    order = sorted(range(len(lengths)), key=lambda place: lengths[place])
+    groups: list[list[int]] = []
+    for place in order:
+        if not groups or len(groups[-1]) == ROWS or padded(lengths[groups[-1][0]]) != padded(lengths[place]):
+            groups.append([])
+        groups[-1].append(place)
+    return groups
+
+
+def _take_weights(model: EncoderDecoder, stored: Artefact) -> None:
+    try:
+        weights = safetensors.torch.load(stored.files["weights.safetensors"])
+        if model.shape.tied:
+            weights["output.weight"] = weights["target_embedding.weight"]
+        model.load_state_dict(weights)
+    except (KeyError, RuntimeError, safetensors.SafetensorError):
+        must = "hold weights of the shapes that its settings give"
+        raise ArtefactError(sentence(str(stored.directory), must, "others", quote=False)) from None
