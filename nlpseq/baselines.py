@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nlpseq.synthetic import word_forms
+from nlpseq.placeholders import normalise
+from nlpseq.text import words
 
 __all__ = ["nearest_baseline"]
 
@@ -36,3 +37,9 @@ def nearest_baseline(train: Sequence[tuple[str, str]], sources: Sequence[str]) -
             shared[postings[feature]] += 1
         answers.append(train[int(np.argmax(2 * shared / (sizes + len(features) + 1)))][1])
     return answers
+
+
+def _features(text: str) -> set[str | tuple[str, str]]:
+    """Return the words and the pairs of neighbouring words of a text."""
+    forms = words(normalise(text).text.casefold())
+    return {*forms, *zip(forms, forms[1:], strict=False)}

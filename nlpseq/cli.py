@@ -100,9 +100,10 @@ def _option(item: Setting) -> Callable[[Command], Command]:
     name = item.name.replace("_", "-")
     flag = f"--{name}/--no-{name}" if item.kind is bool else f"--{name}"
     default = "absent" if item.default is None else str(item.default).lower() if item.kind is bool else item.default
-    rule = item.rule.removeprefix("be ").removesuffix(", or absent").removeprefix("a text")
-    facts = "" if item.kind is bool else f"{rule}; " if rule else ""
-    kind: dict[str, Any] = {} if item.kind is bool else {"metavar": item.kind.__name__.upper()}
+    numeric = item.kind in (int, float)
+    facts = f"{item.rule.removeprefix('be a ').removesuffix(', or absent')}; " if numeric else ""
+    metavar = "|".join(item.choices) if item.choices else "TEXT" if item.kind is str else "N"
+    kind: dict[str, Any] = {} if item.kind is bool else {"metavar": metavar}
     return click.option(flag, item.name, default=None, help=f"{item.help}  [{facts}default {default}]", **kind)
 
 

@@ -50,12 +50,16 @@ class Setting(NamedTuple):
         else:
             rule = "be a whole number" if self.kind is int else "be a number"
             if self.low is not None and self.high is not None:
-                rule += f" from {self.low:g} to {self.high:g}"
+                rule += f" from {_figure(self.low)} to {_figure(self.high)}"
             elif self.low is not None:
-                rule += f" of at least {self.low:g}"
+                rule += f" of at least {_figure(self.low)}"
             if self.unit:
                 rule += f" ({self.unit})"
         return rule + (", or absent" if self.optional else "")
+
+
+def _figure(bound: float) -> str:
+    return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
 
 
 def setting(

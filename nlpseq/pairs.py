@@ -83,7 +83,7 @@ def open_pairs(name: str, pair: PairConfig) -> tuple[Corpus, tuple[str, str]]:
             raise CorpusError(sentence(role, must, found, quote=False))
     if source == target:
         raise CorpusError(sentence("target", "be another column than the source", target))
-    return corpus, (source, target)
+    return load_corpus(name, columns=(source, target)), (source, target)
 
 
 def language(column: str) -> str | None:
@@ -92,10 +92,15 @@ def language(column: str) -> str | None:
 
 
 def texts(split: Split, columns: tuple[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield the pairs of a split as raw text."""
+    """Yield the pairs of a split as raw text; what is absent (null) is empty."""
     source, target = columns
     for row in split:
-        yield str(row[source]), str(row[target])
+        yield _text(row[source]), _text(row[target])
+
+
+def _text(value: object) -> str:
+    """Return the text of a cell: tokens joined by spaces, nothing for null."""
+    return " ".join(value) if isinstance(value, list) else "" if value is None else str(value)
 
 
 def normalised_rows(
@@ -103,7 +108,7 @@ def normalised_rows(
 ) -> Iterator[list[str]]:
     """Yield the normalised texts of every so many rows: of one column, or of two that are a pair."""
     for row in islice(iter(split), 0, None, every):
-        sides = [" ".join(row[c]) if isinstance(row[c], list) else str(row[c]) for c in columns]
+        sides = [_text(row[column]) for column in columns]
         if len(sides) == 1:
             yield [normalised(sides[0], config).text]
         else:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import random
 import re
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 
 from nlpseq.errors import CorpusError, did_you_mean, sentence
 from nlpseq.grammars.phrasebook import Sentence, phrasebook
@@ -18,7 +20,11 @@ from nlpseq.grammars.phrasebook import Sentence, phrasebook
 __all__ = ["generate", "names", "near_patterns", "word_forms"]
 
 _TRAIN, _HELD_OUT = 18_000, 1_000
-_SPARE = 200  # held-out sentences that may turn out to have a rare word form
+# How many sentences to hold out by their number of content words (some may turn out to have a rare word form), and of how
+# many parts of the lexicon the words of one sentence must share one. Drawn from anywhere, short held-out sentences would
+# be near nine in ten of their kind, which then could not be learnt; within a part they are near each other instead.
+_QUOTA = ((3, 1300), (4, 750), (5, 200))
+_PARTS = {3: 4, 4: 2, 5: 1}
 _SEEN = 5  # how often each held-out word form stands in train, at least
 _FORM = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*['’]?|[.?,]")
 _MASKED = re.compile(r"\S*(?:://|@|www\.)\S*")
@@ -38,7 +44,8 @@ def generate(name: str, *, seed: int = 1) -> dict[str, list[dict[str, str]]]:
     if name not in names():
         hint = did_you_mean(name, names())
         raise CorpusError(sentence("corpus", f"be an embedded one ({', '.join(names())})", name + hint))
-    train, validation, test = _split(_fresh(phrasebook(random.Random(seed))))
+    rng = random.Random(seed)
+    train, validation, test = _split(_fresh(phrasebook(rng)), rng)
     return {"train": _rows(train), "validation": _rows(validation), "test": _rows(test)}
 
 
@@ -66,21 +73,29 @@ def _fresh(draw: Callable[[], Sentence]) -> Iterator[Sentence]:
         yield drawn
 
 
-def _split(fresh: Iterator[Sentence]) -> tuple[list[Sentence], list[Sentence], list[Sentence]]:
+def _split(fresh: Iterator[Sentence], rng: random.Random) -> tuple[list[Sentence], list[Sentence], list[Sentence]]:
+    quota = dict(_QUOTA)
     held_out: list[Sentence] = []
-    while len(held_out) < 2 * _HELD_OUT + _SPARE:
+    others: list[Sentence] = []
+    while any(quota.values()):
         drawn = next(fresh)
-        if len(drawn.content) >= 3:  # a shorter one would be near too much of the training text
+        size = min(len(drawn.content), max(quota))
+        if quota.get(size) and _together(drawn.content, _PARTS[size]):
+            quota[size] -= 1
             held_out.append(drawn)
+        else:
+            others.append(drawn)
     reserved = {pattern for drawn in held_out for pattern in near_patterns(drawn.content)}
-    train: list[Sentence] = []
-    while len(train) < _TRAIN:
-        drawn = next(fresh)
-        if reserved.isdisjoint(near_patterns(drawn.content)):
-            train.append(drawn)
+    far = (drawn for drawn in chain(others, fresh) if reserved.isdisjoint(near_patterns(drawn.content)))
+    train = list(islice(far, _TRAIN))
     usual = _usual_forms(train)
-    kept = [drawn for drawn in held_out if usual.issuperset(_forms(drawn))]
-    return train, kept[_HELD_OUT : 2 * _HELD_OUT], kept[:_HELD_OUT]
+    kept = sorted((drawn for drawn in held_out if usual.issuperset(_forms(drawn))), key=lambda _: rng.random())
+    return train, kept[:_HELD_OUT], kept[_HELD_OUT : 2 * _HELD_OUT]
+
+
+def _together(content: Iterable[str], parts: int) -> bool:
+    """Return True where all lemmas fall into the same one of `parts` arbitrary parts of the lexicon."""
+    return len({zlib.crc32(lemma.encode()) % parts for lemma in content}) == 1
 
 
 def _forms(drawn: Sentence) -> Iterator[tuple[str, str]]:

@@ -198,7 +198,7 @@ def test_restoring_unescapes_the_text_but_not_the_values():
     assert restore("[\\NUM] [URL] <\\\\eos>", values).text == "[NUM] a.org/[\\NUM] <\\eos>"
 
 
-@pytest.mark.parametrize("unit", ["1", "1,000,", "1\u00a0000\u00a0000 ", "[", "[\\", "[NUM] ", "http://", "a@b.1", "5 "])
+@pytest.mark.parametrize("unit", ["1", "1,000,", "1\u00a0000 ", "[", "[\\", "[NUM] ", "http://", "a@b.1", "5 "])
 def test_time_is_linear_on_adversarial_text(unit):
     text = unit * (60_000 // len(unit))
     begin = time.process_time()

@@ -132,7 +132,8 @@ def test_detokenize_keeps_every_character(text):
 ADVERSARIAL = [
     *["a", "1", "(", "http://", "a.", "ab.", "a@", "1.", "1-", "n't", "'", "l'", "\u0301", "e\u0301", "👩\u200d", "["],
     *["[\\", "\\", "a-", "a'", "http://a(", "http://a[(", "www.", "a.b/", "@b.", "-", "."],
-    *["1e", "ab.1.", "a@b.1", "1:1a", "1.n't", "1-1-a\u0301", "1\u00a0000\u00a0000", "1\u00a0000a", "\u1112\u1161", ".\u0301", "a+", "http://x/[(("],
+    *["1e", "ab.1.", "a@b.1", "1:1a", "1.n't", "1-1-a\u0301", "1\u00a0000\u00a0000", "1\u00a0000a"],
+    *["\u1112\u1161", ".\u0301", "a+", "http://x/[(("],
 ]
 @pytest.mark.parametrize("unit", ADVERSARIAL)
 def test_time_is_linear_on_adversarial_text(unit):

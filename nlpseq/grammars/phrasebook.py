@@ -59,7 +59,7 @@ class Grammar:
         """Return a sentence drawn at random."""
         kinds: tuple[tuple[int, Callable[[], tuple[Phrase, str]]], ...] = (
             (60, lambda: (statement(self.clause()), ".")),
-            (9, lambda: (self.two_clauses(), ".")),
+            (7, lambda: (self.two_clauses(), ".")),
             (3, lambda: (self.report(), ".")),
             (3, lambda: (self.relative(), ".")),
             (4, lambda: (self.there(), ".")),
@@ -118,7 +118,7 @@ class Grammar:
         other = self.name()
         return both(first, other) if other.en != first.en and self.chance(0.05) else first
 
-    def noun(self, noun: Noun, determiner: str, *, described: float = 0.18, plural: float = 0.2) -> Phrase:
+    def noun(self, noun: Noun, determiner: str, *, described: float = 0.14, plural: float = 0.2) -> Phrase:
         """Return the noun with its determiner, plural or described by an adjective in that share of the cases."""
         adjective = self.common(self.words.suits[noun.kind]) if self.chance(described) else None
         many = noun.kind not in ("staple", "drink") and self.chance(plural)

@@ -169,9 +169,7 @@ def _prepare(config: TranslateConfig, state: Path, watch: Watch) -> _Prepared:
     tokenizer_dir = state / "tokenizer"
     if not (tokenizer_dir / MANIFEST).exists():
         watch(Event("note", f"Looking {corpus.name} ({columns[0]} to {columns[1]}) over."))
-        faults = [fault.message for fault in preflight(corpus, columns).errors]
-        if faults:
-            raise CorpusError("\n".join(faults))
+        preflight(corpus, columns).raise_errors()
         tokenizer = _tokenizer(config, corpus, columns, watch)
         tokenizer_dir.mkdir(exist_ok=True)
         save(tokenizer_dir, "tokenize", settings={}, files=tokenizer.files(), facts={})
