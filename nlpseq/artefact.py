@@ -1,7 +1,7 @@
 """A model folder: files with their hashes in their names, and a manifest that is switched in at the very end.
 
-The manifest names each file by its role (`weights.safetensors`, `tokenizer.json`, …), with size and SHA-256. It is
-written last, synced, by `os.replace`: a folder holds either the old model or the new one, whole, never a mixture.
+The manifest names each file by its role (`weights.safetensors`, `tokenizer.json`, …), with size and SHA-256, and has a
+SHA-256 of itself, since a changed setting would change answers as silently as a changed weight. It is written last, synced, by `os.replace`: a folder holds either the old model or the new one, whole, never a mixture.
 Nothing in a folder is code, and nothing is unpickled.
 """
 
@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import nlpseq
@@ -24,6 +25,7 @@ __all__ = ["Artefact", "load", "lock", "read_manifest", "save", "write_file"]
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+_MUST_HAVE = MappingProxyType({"stage": str, "settings": dict, "facts": dict})
 
 
 @dataclass(frozen=True)
@@ -91,16 +93,23 @@ def save(
         "facts": dict(facts),
         "files": entries,
     }
-    write_file(directory / MANIFEST, (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
+    text = json.dumps(manifest | {"sha256": _digest(manifest)}, indent=1, ensure_ascii=False) + "\n"
+    write_file(directory / MANIFEST, text.encode("utf-8", "surrogatepass"))  # a path may hold any byte
     stale |= {path.name for path in directory.glob(".*.tmp")}
     for name in stale - {entry["file"] for entry in entries.values()}:
         (directory / name).unlink(missing_ok=True)
 
 
+def _digest(manifest: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of all that a manifest says besides it, however that is laid out."""
+    said = {name: value for name, value in manifest.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
 def _files_of(directory: Path) -> set[str]:
     """Return the names of the files that belong to the model a folder holds now; none where it holds none."""
     try:
-        entries = json.loads((directory / MANIFEST).read_text("utf-8"))["files"].values()
+        entries = json.loads((directory / MANIFEST).read_bytes())["files"].values()
         return {entry["file"] for entry in entries if Path(entry["file"]).name == entry["file"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return set()
@@ -118,21 +127,28 @@ def read_manifest(directory: Path, stage: str | None = None) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_bytes())
         newer = manifest["format"] > FORMAT
-        roles = {role: (e["file"], e["bytes"], e["sha256"]) for role, e in manifest["files"].items()}
-        whole = (
-            isinstance(manifest["settings"], dict) and isinstance(manifest["facts"], dict) and bool(manifest["stage"])
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        newer, whole, roles = False, False, {}
+        whole = not newer and manifest["sha256"] == _digest(manifest) and _is_manifest(manifest)
+    except OSError as error:
+        raise ArtefactError(sentence(str(path), "be readable", error.strerror, quote=False)) from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        newer, whole = False, False
     if newer:
         must = f"have a format of at most {FORMAT} (this is nlpseq {nlpseq.__version__})"
         found = f"{manifest['format']}, written by nlpseq {manifest.get('nlpseq')}"
         raise ArtefactError(sentence(MANIFEST, must, found, str(directory), quote=False))
-    if not whole or any(Path(str(name)).name != name for name, _, _ in roles.values()):
+    if not whole:
         raise ArtefactError(sentence(MANIFEST, "be as nlpseq wrote it", "damaged", str(directory), quote=False))
     if stage is not None and manifest["stage"] != stage:
-        raise ArtefactError(sentence(str(directory), f"hold a model of the stage `{stage}`", manifest["stage"]))
+        found = f"one of `{manifest['stage']}`"
+        raise ArtefactError(sentence(str(directory), f"be a model of the stage `{stage}`", found, quote=False))
     return dict(manifest)
+
+
+def _is_manifest(manifest: Mapping[str, Any]) -> bool:
+    """Return whether all is there that is read later, and no file lies outside the folder."""
+    entries = [(e["file"], e["bytes"], e["sha256"]) for e in manifest["files"].values()]
+    named = all(isinstance(name, str) and Path(name).name == name and "\0" not in name for name, _, _ in entries)
+    return named and all(isinstance(manifest[key], kind) for key, kind in _MUST_HAVE.items())
 
 
 def load(directory: Path, stage: str) -> Artefact:

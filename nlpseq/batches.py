@@ -12,6 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from nlpseq.artefact import write_file
+from nlpseq.errors import ArtefactError, sentence
+
 __all__ = ["Plan", "Ragged", "RaggedWriter", "load_ragged", "pad", "plan"]
 
 _POOL = 1 << 17  # examples that are sorted by length together: bounds memory and keeps every epoch's batches new
@@ -54,12 +57,18 @@ class RaggedWriter:
         os.fsync(self._ids.fileno())
         self._ids.close()
         lengths = np.concatenate([np.zeros(1, np.int64), *self._lengths])
-        np.cumsum(lengths).astype(np.int64).tofile(f"{self._path}.offsets")
+        write_file(Path(f"{self._path}.offsets"), np.cumsum(lengths).astype(np.int64).tobytes())
 
 
 def load_ragged(path: Path) -> Ragged:
-    """Return the sequences that a RaggedWriter wrote, memory-mapped."""
-    offsets = np.fromfile(f"{path}.offsets", np.int64)
+    """Return the sequences that a RaggedWriter wrote, memory-mapped; ArtefactError where they are not whole."""
+    try:
+        offsets = np.fromfile(f"{path}.offsets", np.int64)
+        whole = int(offsets[-1]) * np.dtype(np.int32).itemsize == Path(f"{path}.ids").stat().st_size
+    except (OSError, IndexError):
+        whole = False
+    if not whole:
+        raise ArtefactError(sentence(f"{path}.ids", "be whole (--no-resume makes it anew)", "damaged", quote=False))
     if not offsets[-1]:
         return Ragged(np.empty(0, np.int32), offsets)
     return Ragged(np.memmap(f"{path}.ids", np.int32, "r", shape=(int(offsets[-1]),)), offsets)

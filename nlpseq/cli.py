@@ -6,11 +6,12 @@ that --help is instant.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import click
 
 import nlpseq
 from nlpseq.config import Setting, configure, settings_of
-from nlpseq.errors import CorpusError, NlpseqError, UsageError, sentence
+from nlpseq.errors import CorpusError, Interrupted, NlpseqError, UsageError, sentence
 from nlpseq.progress import shown
 from nlpseq.settings import PairConfig, TokenizeConfig, TranslateConfig
 
@@ -32,7 +33,6 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 the work failed, 2 wrong usage, 130 interrupted."""
     try:
         cli.main(arguments, prog_name="nlpseq", standalone_mode=False)
-        sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         sys.exit(2)
@@ -42,21 +42,47 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(str(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _fail("Interrupted.", 130)
-    except BrokenPipeError:  # the reader has had enough, as in `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except MemoryError:
         _fail(sentence("memory", "suffice", "exhausted", quote=False), 1)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO):
+    except RuntimeError as error:
+        if not _out_of_memory(error):
             raise
-        _fail(sentence(str(error.filename or "disk"), "take what is written", error.strerror, quote=False), 1)
+        _fail(sentence("memory", "suffice (a smaller --batch-tokens needs less)", "exhausted", quote=False), 1)
+    except UnicodeEncodeError as error:
+        _fail(sentence("standard output", "take UTF-8 text", error.encoding), 1)
+    except OSError as error:
+        _drop_output()
+        name = str(error.filename or "standard output or disk")
+        _fail(sentence(name, "be usable", error.strerror or str(error), quote=False), 1)
 
 
 def _fail(message: str, code: int) -> None:
     for line in message.splitlines():
         _say(f"nlpseq: {line}")
     sys.exit(code)
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """Return whether torch says that memory is at its end; on the CPU it has no class of error for it."""
+    return type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error)
+
+
+def _drop_output() -> None:
+    """Let what is still to be written to standard output, where nobody takes it, go without a traceback at exit."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _training() -> Iterator[None]:
+    """Take SIGTERM for Ctrl-C, and say how to go on after either where the training loop has not said it itself."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("Stopped; the same command goes on from what is saved.") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _say(text: str) -> None:
@@ -122,12 +148,20 @@ def _reading(command: Command) -> Command:
 
 def _blocks(texts: tuple[str, ...], size: int) -> Iterator[list[str]]:
     """Yield the texts in groups, read as they are needed."""
-    lines: Iterator[str] = iter(texts) if texts else _lines()
+    lines = map(_utf8, texts) if texts else _lines()
     while block := list(islice(lines, size)):
         yield block
 
 
+def _utf8(text: str) -> str:
+    if any("\ud800" <= sign <= "\udfff" for sign in text):  # how Python shows bytes that are not UTF-8
+        raise UsageError(sentence("text", "be UTF-8 text", text.encode("utf-8", "backslashreplace").decode()))
+    return text
+
+
 def _lines() -> Iterator[str]:
+    if sys.stdin is None:
+        raise UsageError(sentence("standard input", "be open where no text is given", "closed", quote=False))
     if sys.stdin.isatty():
         _say("One text per line; Ctrl-D ends.")
     for number, line in enumerate(sys.stdin.buffer, 1):
@@ -139,9 +173,12 @@ def _lines() -> Iterator[str]:
 
 
 def _print(lines: Iterable[str]) -> None:
-    for line in lines:
-        click.echo(line)
-    sys.stdout.flush()
+    try:
+        for line in lines:
+            click.echo(line)
+    except BrokenPipeError:  # the reader has had enough, as in `| head`
+        _drop_output()
+        sys.exit(0)
 
 
 @corpora.command("list")
@@ -185,9 +222,10 @@ def fetch_corpus(corpus: str, out: str | None) -> None:
 def train_tokenizer(recipe: str | None, **options: Any) -> None:
     """Learn a tokeniser from the training split of a corpus."""
     config = configure(TokenizeConfig, recipe=recipe, **options)
-    from nlpseq.stages.tokenize import train_tokenizer
+    with _training():
+        from nlpseq.stages.tokenize import train_tokenizer
 
-    train_tokenizer(config, watch=shown(_say))
+        train_tokenizer(config, watch=shown(_say))
 
 
 @tokenize.command("encode")
@@ -233,9 +271,10 @@ def decode_ids(model: str, texts: tuple[str, ...], batch_size: int, as_json: boo
 def train_translator(recipe: str | None, **options: Any) -> None:
     """Learn to translate from a corpus of pairs; trains the tokeniser as well where none is given."""
     config = configure(TranslateConfig, recipe=recipe, **options)
-    from nlpseq.stages.translate import train_translator
+    with _training():
+        from nlpseq.stages.translate import train_translator
 
-    train_translator(config, watch=shown(_say))
+        train_translator(config, watch=shown(_say))
 
 
 @translate.command("run")

@@ -157,7 +157,7 @@ def _build(cls: type[Config], values: Mapping[str, tuple[object, str]]) -> Confi
         item = known[name]
         try:
             plain[name] = _parse(item, value)
-        except ValueError:
+        except (ValueError, OverflowError):  # a float of 400 digits or an infinite int
             faults.append(sentence(name, item.rule, value, where))
     if not faults:
         config = _assemble(cls, plain)

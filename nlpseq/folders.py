@@ -16,6 +16,7 @@ from nlpseq.errors import ArtefactError, sentence
 
 __all__ = ["claim", "fingerprint", "finished", "release"]
 
+STATE = "state.pt"  # of a training that was stopped
 _OWN = "settings.json"
 
 
@@ -63,14 +64,18 @@ def finished(folder: Path, stage: str, *, wanted: Mapping[str, Any], replace: bo
 def claim(folder: Path, *, wanted: Mapping[str, Any], replace: bool, resume: bool) -> Path:
     """Return `folder/resume`, which then belongs to this run: what an earlier try of the same run left is still there.
 
-    Raises ArtefactError where an unfinished run with other settings is there, unless `replace` is given.
+    Raises ArtefactError where an unfinished run with other settings has saved a state, unless `replace` is given: one
+    that stopped before (a wrong column, say) has nothing to lose.
     """
     own = folder / "resume" / _OWN
     try:
         held = json.loads(own.read_bytes())
     except (OSError, ValueError):
         held = None
-    if held != wanted and held is not None and not replace:
+    if held != wanted and not replace and (own.parent / STATE).exists():
+        if not isinstance(held, dict):
+            must = "be as nlpseq wrote it (--replace starts anew)"
+            raise ArtefactError(sentence(str(own), must, "damaged or absent", quote=False))
         _refuse(folder, held, wanted)
     if held != wanted or not resume:
         shutil.rmtree(own.parent, ignore_errors=True)

@@ -24,6 +24,8 @@ def linear_cross_entropy(
     """
     kind = features.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else features.dtype
+    if not torch.is_grad_enabled():  # else apply would make gradients that nobody can ask for
+        weight, bias, features = weight.detach(), bias.detach(), features.detach()
     loss, plain = _LinearCrossEntropy.apply(features, weight, bias, targets, smoothing, dtype)  # type: ignore[no-untyped-call]
     return loss, plain
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from nlpseq.artefact import write_file
 from nlpseq.batches import Ragged, RaggedWriter, load_ragged
 from nlpseq.corpora import Corpus, Split, load_corpus
-from nlpseq.errors import CorpusError, did_you_mean, sentence
+from nlpseq.errors import ArtefactError, CorpusError, did_you_mean, sentence
 from nlpseq.settings import PairConfig, TokenizerConfig
 from nlpseq.tokenizer import Tokenizer, normalised, normalised_pair
 from nlpseq.vocab import EOS
@@ -149,7 +149,10 @@ def encode_split(
         for writer in writers:
             writer.close()
         write_file(done, json.dumps(asdict(Counts(*totals))).encode())
-    counts = Counts(**json.loads(done.read_bytes()))
+    try:
+        counts = Counts(**json.loads(done.read_bytes()))
+    except (ValueError, TypeError):
+        raise ArtefactError(sentence(str(done), "be whole (--no-resume makes it anew)", "damaged", quote=False)) from None
     return PairData(load_ragged(Path(f"{path}.source")), load_ragged(Path(f"{path}.target")), counts)
 
 

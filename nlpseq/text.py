@@ -7,7 +7,7 @@ r"""Words and their spans for scripts that put spaces between words, and the way
     l'eau, qu'il, jusqu'à     l'·eau  qu'·il  jusqu'·à: French elision
     aujourd'hui, O'Brien      whole: any other apostrophe between letters; so are quelqu'un, presqu'île and o'clock
     dogs', 'tis               dogs·'  '·tis
-    ʼ (U+02BC)                a letter, as Unicode says: м'якuй with it stays whole, and l'eau is not split at it
+    ʼ (U+02BC)                a letter, as Unicode says: мʼякий whole, and lʼeau whole as well
     est-ce, covid-19          whole, with - (U+002D), ‐ and ‑; 20-year-old, word--word: whole, word·--·word
     U.S.A., e.g., p.m.        whole with the last full stop, even where it ends the sentence; U.S.Army: U.S.·Army
     Mr., Mrs., etc., vs.      whole: a short list of English and French abbreviations

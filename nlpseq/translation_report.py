@@ -12,7 +12,7 @@ from typing import Any
 from nlpseq import metrics
 from nlpseq.baselines import nearest_baseline
 from nlpseq.corpora import Corpus
-from nlpseq.errors import CorpusError, sentence
+from nlpseq.errors import ArtefactError, CorpusError, sentence
 from nlpseq.metrics import Comparison, Score
 from nlpseq.pairs import language, texts
 from nlpseq.report import Block, Chart, Histogram, Report, Samples, Series, Table, differences
@@ -114,7 +114,11 @@ def _order(translator: Translator, pair: tuple[str, str], one: Translation) -> I
 def _curves(log: Path | None) -> list[Block]:
     if log is None or not log.exists():
         return []
-    records = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    try:
+        records = [dict(json.loads(line)) for line in log.read_bytes().splitlines()]
+    except (ValueError, TypeError):
+        must = "hold one JSON object per line (without the file, the report has no curves)"
+        raise ArtefactError(sentence(str(log), must, "damaged", quote=False)) from None
 
     def series(key: str, name: str) -> Series:
         points = [(r["step"], r[key]) for r in records if key in r]

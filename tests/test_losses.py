@@ -85,8 +85,15 @@ def test_a_frozen_input_changes_nothing_for_the_others():
     loss.backward()
     assert torch.equal(inputs[0].grad, whole[0])
     assert torch.equal(inputs[2].grad, whole[2])
-    with torch.no_grad():
-        assert not linear_cross_entropy(*inputs, targets)[0].requires_grad
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_validation_does_not_pay_for_gradients(mode, monkeypatch):
+    inputs, targets = made()
+    expected = linear_cross_entropy(*inputs, targets)[0].item()
+    monkeypatch.setattr(losses, "_chunk_gradient", None)
+    with mode():
+        assert linear_cross_entropy(*inputs, targets)[0].item() == expected
 
 
 @pytest.mark.usefixtures("chunk")

@@ -28,6 +28,8 @@ MASKED = [  # what stands in ⟨⟩ is one value
     "⟨http://a.org/b_(c)⟩. (⟨www.a.org⟩) <⟨https://a.org/?q=1,2⟩>, ⟨ftp://a.org⟩!",
     "⟨a.org/⟩ ⟨a.org:80/b⟩ ⟨me.you+x@a-b.co.uk⟩. a.org and/or 1.5/2.5m end.The",
     "⟨http://a.org/[NUM]⟩ l'⟨5⟩ [⟨5⟩]",
+    "⟨http://a.org/b⟩ alone",
+    "⟨WWW.a.org⟩ alone",
     "",
 ]
 

@@ -97,7 +97,7 @@ def test_spans_where_nfc_shortens_the_text():
 
 
 ENGLISH = [
-    'He said: "I don\'t know (yet), it\'s 50% off at $5!"',
+    "He said: \"I don't know (yet), it's 50% off at $5!\"",
     "The U.S. team won 3-1; Mr. O'Brien's dogs' toys weren't there...",
     "Is it and/or? See https://a.org/b_(c), or me@a.org.",
     "A 20-year-old man -- 'quite tall' -- paid 1,000.50 at 10:30.",
@@ -132,9 +132,11 @@ def test_detokenize_keeps_every_character(text):
 ADVERSARIAL = [
     *["a", "1", "(", "http://", "a.", "ab.", "a@", "1.", "1-", "n't", "'", "l'", "\u0301", "e\u0301", "👩\u200d", "["],
     *["[\\", "\\", "a-", "a'", "http://a(", "http://a[(", "www.", "a.b/", "@b.", "-", "."],
-    *["1e", "ab.1.", "a@b.1", "1:1a", "1.n't", "1-1-a\u0301", "1\u00a0000\u00a0000", "1\u00a0000a"],
+    *["1e", "ab.1.", "a@b.1", "1:1a", "1.n't", "1-1-a\u0301", "1\u00a0000\u00a0000", "1\u00a0000a", "\u00a0000"],
     *["\u1112\u1161", ".\u0301", "a+", "http://x/[(("],
 ]
+
+
 @pytest.mark.parametrize("unit", ADVERSARIAL)
 def test_time_is_linear_on_adversarial_text(unit):
     # At this length quadratic means seconds and linear a tenth of one, on any machine.
@@ -142,7 +144,7 @@ def test_time_is_linear_on_adversarial_text(unit):
         text = unit * (120_000 // len(unit)) + tail
         begin = time.process_time()
         words(text)
-        assert time.process_time() - begin < 2, tail
+        assert time.process_time() - begin < 1, tail
 
 
 ORDINARY = """Two young men with guitars are standing outside near many green bushes, and a brown dog runs after them.

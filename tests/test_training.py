@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -79,9 +80,9 @@ class Quadratic:
         return error, error.detach(), len(batch[0])
 
 
-def start(task: Quadratic, world: World = World(), **settings: object):
+def start(task: Quadratic, **settings: object):
     config = TrainingConfig(**({"precision": "fp32", "warmup_steps": 0, "decay": "constant", "clip": None} | settings))
-    return begin(task.model, config, seed=1, device=CPU, world=world, batches=len(task.plan(0)))
+    return begin(task.model, config, seed=1, device=CPU, world=World(), batches=len(task.plan(0)))
 
 
 def test_accumulated_batches_give_the_gradient_of_one_large_batch():
@@ -98,7 +99,7 @@ def test_every_example_is_seen_once_an_epoch_and_the_end_is_marked():
     task = Quadratic()
     steps = list(fit(start(task, epochs=2), task))
     assert [step.epoch_ended for step in steps] == [False, False, False, True] * 2
-    assert sorted(sum(task.seen[:4], [])) == sorted(sum(task.seen[4:], [])) == list(range(12))
+    assert sorted(chain(*task.seen[:4])) == sorted(chain(*task.seen[4:])) == list(range(12))
     assert task.seen[:4] != task.seen[4:]
 
 

@@ -48,7 +48,7 @@ class Layer(nn.Module):
         self.states = 2 if cell == "lstm" else 1
         self.recurrent_dropout = recurrent_dropout
         self.rnn = kinds[cell](input_size, hidden_size, batch_first=True)
-        for gate in torch.split(self.rnn.weight_hh_l0.data, hidden_size):
+        for gate in torch.split(self.rnn.all_weights[0][1].data, hidden_size):
             nn.init.orthogonal_(gate)
 
     def forward(

@@ -1,0 +1,165 @@
+"""`make bench`: speeds as ratios within one run, since machines are noisy. Nothing here is asserted.
+
+.venv/bin/python tests/benchmarks/run.py [tokenizer] [start] [training] [decoding]
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from nlpseq import load_corpus
+from nlpseq.config import configure
+from nlpseq.pairs import encode_split, learn_tokenizer, texts
+from nlpseq.report import machine
+from nlpseq.settings import TranslateConfig
+from nlpseq.stages.translate import TranslationTask
+from nlpseq.text import words
+from nlpseq.training import World, begin, fit, set_threads
+from nlpseq.translator import Translator, build_model
+
+CPU = torch.device("cpu")
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def median_seconds(work: Callable[[], object], runs: int = 5) -> float:
+    """The median time of a piece of work, after one run that is not counted."""
+    work()
+    times = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def say(name: str, value: float, unit: str, note: str = "") -> None:
+    print(f"{name:52} {value:12,.2f} {unit:18} {note}", flush=True)
+
+
+def corpus_name() -> str:
+    try:
+        load_corpus("multi30k")
+    except Exception:
+        return "phrasebook"
+    return "multi30k"
+
+
+def tokenizer() -> None:
+    """Our word tokeniser beside the plainest one there is, on the same text in the same run."""
+    corpus = load_corpus(corpus_name())
+    text = "\n".join(side for pair in texts(corpus.split("train"), ("en", "fr")) for side in pair)
+    lines = text.split("\n")
+    bare = re.compile(r"\w+|\S")
+    ours = median_seconds(lambda: [words(line) for line in lines])
+    plain = median_seconds(lambda: [bare.findall(line) for line in lines])
+    size = len(text.encode()) / 1e6
+    say("tokeniser: nlpseq.text.words", size / ours, "MB/s")
+    say(r"tokeniser: re.findall(r'\w+|\S')", size / plain, "MB/s", f"ratio {plain / ours:.2f} (target >= 0.5)")
+
+
+def start() -> None:
+    """Start-up above that of a bare interpreter."""
+
+    def launch(code: list[str]) -> float:
+        return median_seconds(lambda: subprocess.run([sys.executable, *code], check=True, capture_output=True))
+
+    bare = launch(["-c", "pass"])
+    for name, code in (("import nlpseq", ["-c", "import nlpseq"]), ("nlpseq --help", ["-m", "nlpseq", "--help"])):
+        say(f"start: {name}", launch(code) - bare, "s above bare", f"bare {bare:.3f} s (target <= 0.3)")
+
+
+def matrix_rate(dtype: torch.dtype, size: int = 2048) -> float:
+    """The machine's own rate of matrix products, in GFLOP/s."""
+    a = torch.randn(size, size).to(dtype)
+    return 2 * size**3 / median_seconds(lambda: a @ a, 9) / 1e9
+
+
+def prepared(folder: Path) -> tuple[TranslateConfig, TranslationTask, Translator, list[str]]:
+    """The recipe's untrained translator and its data."""
+    name = corpus_name()
+    config = configure(TranslateConfig, corpus=name, source="en", target="fr", out=str(folder))
+    corpus, columns = load_corpus(name), ("en", "fr")
+    units = learn_tokenizer(corpus.split("train"), columns, config.vocabulary)
+    data = encode_split(
+        corpus.split("train"), columns, tokenizer=units, path=folder / "train", max_length=100, backwards=True,
+        told=lambda done: None,
+    )  # fmt: skip
+    model = build_model(config, len(units))
+    task = TranslationTask(model, data, config.training.batch_tokens, 1, config.training.label_smoothing)
+    live = Translator(model, units, config=config, facts={"source": "en", "target": "fr"})
+    return config, task, live, [source for source, _ in texts(corpus.split("test"), columns)]
+
+
+def operations(config: TranslateConfig, vocabulary: int) -> tuple[float, float]:
+    """Floating-point operations of a training step for each source and each target token: three times the forward's."""
+    m = config.model
+    seen = m.hidden_size if m.context == "every" else 0
+    encoder = 2 * 3 * m.hidden_size * (m.embed_size + m.hidden_size)
+    decoder = 2 * 3 * m.hidden_size * (m.embed_size + seen + m.hidden_size)
+    readout = 2 * m.embed_size * (m.hidden_size + (m.embed_size + seen if seen else 0))
+    return 3.0 * encoder, 3.0 * (decoder + readout + 2 * m.embed_size * vocabulary)
+
+
+def training() -> None:
+    """Steps of the recipe on real batches: target tokens per second, and the share of the matrix-product rate."""
+    with tempfile.TemporaryDirectory() as folder:
+        config, task, live, _ = prepared(Path(folder))
+        per_source, per_target = operations(config, len(live.tokenizer))
+        for precision, dtype in DTYPES.items():
+            options = {**config.training.__dict__, "precision": precision, "epochs": 1.0, "max_steps": 45}
+            settings = type(config.training)(**options)
+            run = begin(task.model, settings, seed=1, device=CPU, world=World(), batches=len(task.plan(0)))
+            order, steps, tokens, flops = task.plan(0), fit(run, task), 0, 0.0
+            for _ in range(5):
+                next(steps)
+            started = time.perf_counter()
+            for number, step in enumerate(steps, 5):
+                rows = order.batch(number)
+                tokens += step.tokens
+                flops += per_source * int(task.data.source.lengths[rows].sum()) + per_target * step.tokens
+            seconds = time.perf_counter() - started
+            rate = matrix_rate(dtype)
+            say(f"training {precision}", tokens / seconds, "target tokens/s")
+            share = 100 * flops / seconds / 1e9 / rate
+            say(f"training {precision}: of {rate:,.0f} GFLOP/s", share, "%", "(target in bf16 >= 40)")
+
+
+def decoding() -> None:
+    """Raw text to raw text, and one sentence alone. The weights are untrained; lengths are held to those of the text."""
+    with tempfile.TemporaryDirectory() as folder:
+        config, task, live, sources = prepared(Path(folder))
+        decoding_config = type(config.decoding)(length_ratio=1.0, length_extra=3)
+        config = type(config)(**{**config.__dict__, "decoding": decoding_config})
+        for precision, dtype in DTYPES.items():
+            translator = Translator(task.model, live.tokenizer, config=config, facts=live.facts, dtype=dtype)
+            target = 500 if precision == "fp32" else 1500
+            batch = median_seconds(lambda t=translator: t.translate(sources), 3)
+            say(f"decoding {precision}", len(sources) / batch, "sentences/s", f"(target >= {target})")
+            alone = median_seconds(lambda t=translator: t.translate(sources[:1]), 9)
+            say(f"decoding {precision}: one sentence alone", 1000 * alone, "ms")
+
+
+PARTS = {"tokenizer": tokenizer, "start": start, "training": training, "decoding": decoding}
+
+
+def main() -> None:
+    set_threads(None, World())
+    facts = machine()
+    print(
+        f"{facts['cpu']}, {facts['cores']} cores, torch {torch.__version__}, {torch.get_num_threads()} threads, corpus {corpus_name()}"
+    )
+    for name in sys.argv[1:] or PARTS:
+        PARTS[name]()
+
+
+if __name__ == "__main__":
+    main()
