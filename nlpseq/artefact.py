@@ -1,7 +1,8 @@
 """A model folder: files with their hashes in their names, and a manifest that is switched in at the very end.
 
 The manifest names each file by its role (`weights.safetensors`, `tokenizer.json`, …), with size and SHA-256, and has a
-SHA-256 of itself, since a changed setting would change answers as silently as a changed weight. It is written last, synced, by `os.replace`: a folder holds either the old model or the new one, whole, never a mixture.
+SHA-256 of itself, since a changed setting would change answers as silently as a changed weight. It is written last,
+synced, by `os.replace`: a folder holds either the old model or the new one, whole, never a mixture.
 Nothing in a folder is code, and nothing is unpickled.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -22,7 +23,7 @@ def nearest_baseline(train: Sequence[tuple[str, str]], sources: Sequence[str]) -
     """
     if not train:
         raise ValueError("`train` must hold at least one pair, but is empty.")
-    found: defaultdict[str, list[int]] = defaultdict(list)
+    found: defaultdict[str | tuple[str, str], list[int]] = defaultdict(list)
     sizes = np.empty(len(train))
     for row, (source, _) in enumerate(train):
         features = _features(source)
@@ -42,4 +43,4 @@ def nearest_baseline(train: Sequence[tuple[str, str]], sources: Sequence[str]) -
 def _features(text: str) -> set[str | tuple[str, str]]:
     """Return the words and the pairs of neighbouring words of a text."""
     forms = words(normalise(text).text.casefold())
-    return {*forms, *zip(forms, forms[1:], strict=False)}
+    return {*forms, *pairwise(forms)}

@@ -195,13 +195,16 @@ def list_corpora() -> None:
 @click.argument("corpus")
 @click.option("--source", metavar="COLUMN", help="Column of the source.")
 @click.option("--target", metavar="COLUMN", help="Column of the target.")
-def show_corpus(corpus: str, source: str | None, target: str | None) -> None:
+@click.option("--tokenizer", metavar="DIR", help="Folder of a trained tokeniser, to print the share of [UNK].")
+def show_corpus(corpus: str, source: str | None, target: str | None, tokenizer: str | None) -> None:
     """Print what a corpus holds and all that is wrong with it; exit code 2 where something must be mended."""
     from nlpseq.corpora import load_corpus
     from nlpseq.preflight import preflight, render
+    from nlpseq.tokenizer import Tokenizer
 
     columns = [column for column in (source, target) if column] or None
-    found = preflight(load_corpus(corpus, columns=columns), columns)
+    coverage = Tokenizer.load(tokenizer).coverage if tokenizer else None
+    found = preflight(load_corpus(corpus, columns=columns), columns, coverage=coverage)
     _print([render(found)])
     if found.errors:
         sys.exit(2)

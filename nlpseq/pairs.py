@@ -70,7 +70,7 @@ def open_pairs(name: str, pair: PairConfig) -> tuple[Corpus, tuple[str, str]]:
     Raises CorpusError where a column is not there.
     """
     asked = (pair.source, pair.target)
-    corpus = load_corpus(name, columns=[c for c in asked if c] or None)
+    corpus = load_corpus(name, columns=(pair.source, pair.target) if pair.source and pair.target else None)
     present = list(next(iter(corpus.splits.values())).columns)
     own = next((p for p in corpus.pairs if all(a is None or a == c for a, c in zip(asked, p, strict=True))), None)
     rest = [column for column in own or present if column not in asked]
@@ -83,7 +83,11 @@ def open_pairs(name: str, pair: PairConfig) -> tuple[Corpus, tuple[str, str]]:
             raise CorpusError(sentence(role, must, found, quote=False))
     if source == target:
         raise CorpusError(sentence("target", "be another column than the source", target))
-    return load_corpus(name, columns=(source, target)), (source, target)
+    if all(asked) or (corpus.card and corpus.card.source.kind == "generated"):  # which takes seconds
+        return corpus, (source, target)
+    if corpus.card is None:  # a file of one's own is cut into splits by the text of its source column
+        corpus = load_corpus(name, columns=(source, target))
+    return corpus, (source, target)
 
 
 def language(column: str) -> str | None:
@@ -112,7 +116,7 @@ def normalised_rows(
         if len(sides) == 1:
             yield [normalised(sides[0], config).text]
         else:
-            pair = normalised_pair(sides[0], sides[1], config)
+            pair = normalised_pair(sides[0], sides[1], config, [language(column) for column in columns])
             yield [pair.source.text, pair.target.text]
 
 
@@ -143,7 +147,14 @@ def encode_split(
         totals = [0] * 9
         pairs = texts(split, columns)
         while block := list(islice(pairs, _AT_ONCE)):
-            counted = _encode(block, tokenizer, writers=writers, max_length=max_length, backwards=backwards)
+            counted = _encode(
+                block,
+                tokenizer,
+                languages=[language(column) for column in columns],
+                writers=writers,
+                max_length=max_length,
+                backwards=backwards,
+            )
             totals = [a + b for a, b in zip(totals, counted, strict=True)]
             told(totals[0])
         for writer in writers:
@@ -152,7 +163,8 @@ def encode_split(
     try:
         counts = Counts(**json.loads(done.read_bytes()))
     except (ValueError, TypeError):
-        raise ArtefactError(sentence(str(done), "be whole (--no-resume makes it anew)", "damaged", quote=False)) from None
+        must = "be whole (--no-resume makes it anew)"
+        raise ArtefactError(sentence(str(done), must, "damaged", quote=False)) from None
     return PairData(load_ragged(Path(f"{path}.source")), load_ragged(Path(f"{path}.target")), counts)
 
 
@@ -160,11 +172,12 @@ def _encode(
     block: Sequence[tuple[str, str]],
     tokenizer: Tokenizer,
     *,
+    languages: Sequence[str | None],
     writers: tuple[RaggedWriter, RaggedWriter],
     max_length: int | None,
     backwards: bool,
 ) -> list[int]:
-    masked = [normalised_pair(source, target, tokenizer.config) for source, target in block]
+    masked = [normalised_pair(source, target, tokenizer.config, languages) for source, target in block]
     sources = tokenizer.encode_normalised([pair.source.text for pair in masked])
     targets = tokenizer.encode_normalised([pair.target.text for pair in masked])
     pairs = list(zip(sources, targets, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Sequence
 
 from nlpseq.errors import ArtefactError, CorpusError, UsageError, sentence
@@ -12,6 +13,8 @@ __all__ = ["Subwords", "train_subwords"]
 
 _THREADS = 4  # fixed, since sums over threads would otherwise make the model depend on the machine
 _ESCAPES = "".join(sorted(set("".join(SPECIALS) + "\\")))  # what a typed "[NUM]" is escaped with must have ids
+
+_BREAKS = re.compile(r"[\t-\r\x1c-\x1f\x85\u2028\u2029]")  # white space to SentencePiece is the space alone
 
 
 class Subwords:
@@ -35,12 +38,12 @@ class Subwords:
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of each text; a stretch of unknown characters is one `[UNK]`."""
-        encoded: list[list[int]] = self._processor.encode(list(texts))
+        encoded: list[list[int]] = self._processor.encode([_BREAKS.sub(" ", text) for text in texts])
         return encoded
 
     def pieces(self, text: str) -> list[str]:
         """Return the pieces of a text as they are written, `▁` for the space before a word."""
-        pieces: list[str] = self._processor.encode(text, out_type=str)
+        pieces: list[str] = self._processor.encode(_BREAKS.sub(" ", text), out_type=str)
         return pieces
 
     def units(self, ids: Sequence[int]) -> list[str]:
@@ -60,7 +63,7 @@ def train_subwords(lines: Iterable[str], *, kind: str, size: int) -> Subwords:
     """
     import sentencepiece
 
-    texts = (line for line in lines if line.strip())
+    texts = (_BREAKS.sub(" ", line) for line in lines if line.strip())
     first = next(texts, None)
     if first is None:
         raise CorpusError(sentence("train", "have text to learn subwords from", "empty", quote=False))

@@ -1,8 +1,8 @@
 """The embedded corpora: seeded grammars, split so that no held-out example is near one of the training examples.
 
 Two examples are near where fewer than two content words tell them apart: the bags of their lemmas become equal once at
-most one word of each is taken away. The grammars say which words count: nouns, verbs, adjectives, adverbs, names and
-numbers do, pronouns, articles and auxiliaries do not, and all digits count as one word, as all links do.
+most one word of each is taken away. The grammars say which words count: nouns, verbs, adjectives, adverbs, names,
+numbers and links do, pronouns, articles and auxiliaries do not. Where only numbers or links differ, they are near too.
 """
 
 from __future__ import annotations
@@ -50,9 +50,15 @@ def generate(name: str, *, seed: int = 1) -> dict[str, list[dict[str, str]]]:
 
 
 def near_patterns(content: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Return the sorted lemmas, and the same with each one left out: two examples are near where these lists meet."""
+    """Return the sorted lemmas, the same with each one left out, and the same with numbers and links masked.
+
+    Two examples are near where these lists meet: fewer than two words differ, or nothing but numbers and links.
+    """
     lemmas = tuple(sorted(content))
-    return [lemmas, *(lemmas[:i] + lemmas[i + 1 :] for i in range(len(lemmas)))]
+    masked = tuple(
+        sorted("[URL]" if _MASKED.match(word) else "[NUM]" if word[0].isdigit() else word for word in content)
+    )
+    return [lemmas, masked, *(lemmas[:i] + lemmas[i + 1 :] for i in range(len(lemmas)))]
 
 
 def word_forms(text: str) -> list[str]:

@@ -98,6 +98,11 @@ class Tokenizer:
             return self._units.encode(texts)
         return [self._units.encode(words(text)) for text in texts]
 
+    def coverage(self, text: str) -> tuple[int, int]:
+        """Return how many units a text has, and how many of them are `[UNK]`."""
+        ids = self.encode(text)
+        return len(ids), self.unknown(ids)
+
     def tokens(self, text: str) -> list[str]:
         """Return the units of a text as they are written; unknown ones as they stand in the text."""
         masked = normalised(text, self.config).text
@@ -117,19 +122,19 @@ class Tokenizer:
         """
         ids = list(ids)
         if not values:
-            return unescape(self._surface(ids))
+            return unescape(self._surface(ids, language))
         return self.restore(ids, values, language=language, source_language=source_language).text
 
     def restore(
         self, ids: Sequence[int], values: Sequence[Value], *, language: str | None, source_language: str | None
     ) -> Restored:
         """Return the text of ids, with how many placeholders took a value and how many were dropped for want of one."""
-        return restore(self._surface(ids), values, language=language, source_language=source_language)
+        return restore(self._surface(ids, language), values, language=language, source_language=source_language)
 
-    def _surface(self, ids: Sequence[int]) -> str:
+    def _surface(self, ids: Sequence[int], language: str | None) -> str:
         if isinstance(self._units, Subwords):
             return self._units.decode(ids)
-        return detokenize(self._units.decode(ids))
+        return detokenize(self._units.decode(ids), language=language)
 
     def units(self, ids: Sequence[int]) -> list[str]:
         """Return the unit of each id as it is written in the vocabulary."""
@@ -145,9 +150,21 @@ def normalised(text: str, config: TokenizerConfig) -> Masked:
     return _cased(normalise(text, numbers=config.numbers, links=config.links), config)
 
 
-def normalised_pair(source: str, target: str, config: TokenizerConfig) -> MaskedPair:
-    """Return both sides of a training pair, with only those values masked that stand on both sides."""
-    pair = mask_pair(source, target, numbers=config.numbers, links=config.links)
+def normalised_pair(
+    source: str, target: str, config: TokenizerConfig, languages: Sequence[str | None] = (None, None)
+) -> MaskedPair:
+    """Return both sides of a training pair, with only those values masked that stand on both sides.
+
+    languages: codes of source and target, in which 1,000 is read as a thousand or as one.
+    """
+    pair = mask_pair(
+        source,
+        target,
+        source_language=languages[0],
+        target_language=languages[1],
+        numbers=config.numbers,
+        links=config.links,
+    )
     return pair._replace(source=_cased(pair.source, config), target=_cased(pair.target, config))
 
 

@@ -108,7 +108,7 @@ def _compared(comparison: Comparison, metric: str) -> dict[str, Any]:
 def _order(translator: Translator, pair: tuple[str, str], one: Translation) -> Iterator[bool]:
     """Yield for each value that reference and source share whether the k-th of the one is the k-th of the other."""
     if one.restored:
-        yield from normalised_pair(*pair, translator.tokenizer.config).aligned
+        yield from normalised_pair(*pair, translator.tokenizer.config, translator.languages).aligned
 
 
 def _curves(log: Path | None) -> list[Block]:

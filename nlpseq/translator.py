@@ -82,6 +82,11 @@ class Translator:
         """Where the model is."""
         return self.model.output.weight.device
 
+    @property
+    def languages(self) -> tuple[str | None, str | None]:
+        """Language codes of source and target, where the columns are named by such."""
+        return language(self.facts["source"]), language(self.facts["target"])
+
     @classmethod
     def load(cls, directory: str | Path, *, device: str = "auto", precision: str = "fp32") -> Translator:
         """Return the translator in a folder of `nlpseq translate train`; no code from it is run.
@@ -118,8 +123,8 @@ class Translator:
         return found
 
     def _finish(self, encoded: Encoded, ids: list[int], score: float) -> Translation:
-        languages = {"language": language(self.facts["target"]), "source_language": language(self.facts["source"])}
-        restored = self.tokenizer.restore(ids, encoded.values, **languages)
+        source, target = self.languages
+        restored = self.tokenizer.restore(ids, encoded.values, language=target, source_language=source)
         tokens = self.tokenizer.units(ids)
         unknown = self.tokenizer.unknown(encoded.ids)
         cut = len(encoded.ids) > LONGEST

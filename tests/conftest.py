@@ -2,3 +2,75 @@ import os
 
 # Before torch is imported: its threads and those of other jobs would fight for two cores. Subprocesses inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+import io
+import itertools
+import shutil
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+SMALL = ["--units", "word", "--hidden-size", "16", "--embed-size", "16", "--device", "cpu", "--threads", "1"]
+
+
+class Outcome(NamedTuple):
+    """What a command gave."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def sentences(self):
+        """What it said of faults; a traceback is never right."""
+        assert "Traceback" not in self.err, self.err
+        return [line.removeprefix("nlpseq: ") for line in self.err.splitlines() if line.startswith("nlpseq: ")]
+
+
+@pytest.fixture()
+def run(capsys, monkeypatch):
+    """Runs the command line in this process: run("translate", "run", "--model", folder, stdin=b"…")."""
+    from nlpseq.cli import main
+
+    def command(*words, stdin=b""):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        capsys.readouterr()
+        code = 0
+        try:
+            main([str(word) for word in words])
+        except SystemExit as end:
+            code = end.code
+        return Outcome(code, *capsys.readouterr())
+
+    return command
+
+
+def small_pairs():
+    """Sixty sentence pairs, some with numbers."""
+    subjects = zip(("the cat", "the dog", "a bird", "my friend", "the child"),
+                   ("le chat", "le chien", "un oiseau", "mon ami", "l'enfant"), strict=True)  # fmt: skip
+    verbs = zip(("eats", "sees", "likes", "has"), ("mange", "voit", "aime", "a"), strict=True)
+    objects = zip(("an apple", "bread", "2 cars"), ("une pomme", "du pain", "2 voitures"), strict=True)
+    for phrases in itertools.product(subjects, verbs, objects):
+        yield tuple(" ".join(sides) for sides in zip(*phrases, strict=True))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A folder with `pairs.tsv` (en, fr), a translator of three steps in `model` and its tokeniser in `units`."""
+    from nlpseq.cli import main
+
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "pairs.tsv").write_text("en\tfr\n" + "".join(f"{a}\t{b}\n" for a, b in small_pairs()), "utf-8")
+    common = ["--corpus", str(folder / "pairs.tsv"), "--source", "en", "--target", "fr"]
+    main(["tokenize", "train", *common, "--units", "word", "--out", str(folder / "units")])
+    main(["translate", "train", *common, *SMALL, "--max-steps", "3", "--out", str(folder / "model")])
+    return folder
+
+
+@pytest.fixture()
+def model(trained, tmp_path):
+    """A copy of the translator that may be damaged."""
+    return Path(shutil.copytree(trained / "model", tmp_path / "model"))

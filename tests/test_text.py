@@ -45,7 +45,7 @@ DECIDED = {  # text: its tokens, parted by |
     "$5 50% 3-5 1990's x-5 (−5)": "$|5|50|%|3|-|5|1990|'s|x-5|(|−5|)",
     "https://a.org/b_(c). (www.a.org) a.org/b, me@a.org.": "https://a.org/b_(c)|.|(|www.a.org|)|a.org/b|,|me@a.org|.",
     "<http://b.de> http://x.fr/a[1]? «ftp://u.v/»": "<|http://b.de|>|http://x.fr/a[1]|?|«|ftp://u.v/|»",
-    "and/or a.org": "and|/|or|a|.|org",
+    "and/or a.org U.S.\u0301": "and|/|or|a|.|org|U.S|.\u0301",
     "[NUM] <eos> [\\NUM] [UNK][URL] <\\\\pad> <p> [num]": "[NUM]|<eos>|[\\NUM]|[UNK]|[URL]|<\\\\pad>|<|p|>|[num]",
     "👩‍👩‍👧👍🏽🇫🇷🇩🇪1️⃣ ❤️🏳️‍🌈 🏴󠁧󠁢󠁥󠁮󠁧󠁿": "👩‍👩‍👧|👍🏽|🇫🇷|🇩🇪|1️⃣|❤️|🏳️‍🌈|🏴󠁧󠁢󠁥󠁮󠁧󠁿",
     "हिन्दी e\u0301te\u0301 nghie\u0302\u0323m كَتَبَ": "हिन्दी|e\u0301te\u0301|nghie\u0302\u0323m|كَتَبَ",
@@ -147,39 +147,12 @@ def test_time_is_linear_on_adversarial_text(unit):
         assert time.process_time() - begin < 1, tail
 
 
-ORDINARY = """Two young men with guitars are standing outside near many green bushes, and a brown dog runs after them.
-A girl in a red coat is climbing into a wooden house while her mother, who doesn't see it, talks to a neighbour.
-Le vieil homme au chapeau bleu lit son journal devant la gare, et les enfants de l'école passent sans le voir.
-It was a slow film with a thin story, but the actors were good and I liked the music of the last half hour.
-""".replace("\n", " ")
-
-
-def _speed_ratio(text, *, rounds):
-    """How fast `words` is beside the bare expression: the processor's own time, and the best of many, in turn."""
-    bare = re.compile(r"\w+|\S")
-
-    def seconds(function):
-        begin = time.process_time()
-        function(text)
-        return time.process_time() - begin
-
-    words("compiled before the clock starts")
-    pairs = [(seconds(bare.findall), seconds(words)) for _ in range(rounds)]
-    return min(theirs for theirs, _ in pairs) / min(ours for _, ours in pairs)
-
-
-def test_half_the_speed_of_the_bare_expression():
-    # 0.55 to 0.65 was measured; the bar leaves room for a machine that others use too. The next test has the real bar.
-    assert _speed_ratio(ORDINARY * 100, rounds=30) > 0.45
-
-
 @pytest.mark.real
 @pytest.mark.parametrize("language", ["en", "fr"])
-def test_on_multi30k_half_the_speed_and_round_trip(language):
+def test_on_multi30k_tokens_join_to_the_text_they_came_from(language):
     from pyarrow import parquet
 
     table = parquet.read_table(Path(os.environ["NLPSEQ_CORPORA"]) / "multi30k" / "train.parquet", columns=[language])
     lines = [line.strip() for line in table[language].to_pylist()]
-    assert _speed_ratio("\n".join(lines), rounds=5) > 0.5
     same = sum(detokenize(words(line), language=language) == line for line in lines)
     assert same / len(lines) > 0.995

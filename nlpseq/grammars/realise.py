@@ -116,7 +116,7 @@ def nominal(noun: Noun, determiner: str, *, adjective: Adjective | None = None, 
         core = f"{core} {adjective.agree(noun.gender, plural)}"
     prenominal = adjective is not None and adjective.before
     fr = french_count or _determiner(noun, determiner, core, plural=plural, prenominal=prenominal)
-    lemmas = ["[NUM]" if count[0].isdigit() else count] if french_count else []
+    lemmas = [count] if french_count else []
     described = adjective.en if adjective else ""
     return Phrase(
         en=join(_english_determiner(count, plural=plural, mass=mass), described, noun.en_plural if plural else noun.en),

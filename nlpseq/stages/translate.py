@@ -104,6 +104,7 @@ def train_translator(config: TranslateConfig, *, watch: Watch = unwatched) -> Tr
     device = choose_device(config.run.device)
     world = join_world(device)
     set_threads(config.run.threads, world)
+    watch = unwatched if world.rank else watch
     folder = Path(str(config.run.out))
     wanted = folders.fingerprint(
         config, corpus=folders.stamp(config.run.corpus), tokenizer=folders.stamp(config.tokenizer)

@@ -134,7 +134,7 @@ def training() -> None:
 
 
 def decoding() -> None:
-    """Raw text to raw text, and one sentence alone. The weights are untrained; lengths are held to those of the text."""
+    """Raw text to raw text, and one sentence alone; untrained weights, lengths held to those of the source."""
     with tempfile.TemporaryDirectory() as folder:
         config, task, live, sources = prepared(Path(folder))
         decoding_config = type(config.decoding)(length_ratio=1.0, length_extra=3)
@@ -154,9 +154,8 @@ PARTS = {"tokenizer": tokenizer, "start": start, "training": training, "decoding
 def main() -> None:
     set_threads(None, World())
     facts = machine()
-    print(
-        f"{facts['cpu']}, {facts['cores']} cores, torch {torch.__version__}, {torch.get_num_threads()} threads, corpus {corpus_name()}"
-    )
+    torch_facts = f"torch {torch.__version__}, {torch.get_num_threads()} threads"
+    print(f"{facts['cpu']}, {facts['cores']} cores, {torch_facts}, corpus {corpus_name()}")
     for name in sys.argv[1:] or PARTS:
         PARTS[name]()
 

@@ -1,0 +1,195 @@
+import json
+
+import pytest
+
+from nlpseq import pairs
+from nlpseq.errors import ArtefactError, CorpusError
+from nlpseq.pairs import Counts, encode_split, language, learn_tokenizer, normalised_rows, open_pairs, texts
+from nlpseq.settings import PairConfig, TokenizerConfig
+from nlpseq.tokenizer import Tokenizer
+from nlpseq.vocab import EOS, NUM
+
+ROWS = [
+    ("I drink milk .", "je bois du lait .", "note 1"),
+    ("I eat 2 or 7 .", "je mange deux ou 7 .", "note 2"),
+    ("", "rien", "note 3"),
+    ("a b c d e f g h", "a", "note 4"),
+    ("a", "a b c d e f g h i", "note 5"),
+    ("you drink", "tu bois", "note 6"),
+]
+WORDS = TokenizerConfig(units="word", vocab_size=100)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    lines = ["en\tfr\tnote", *("\t".join(row) for row in ROWS)]
+    for name in ("train", "validation", "test"):
+        (tmp_path / f"{name}.tsv").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+@pytest.fixture
+def split(folder):
+    return open_pairs(str(folder), PairConfig("en", "fr"))[0].split("train")
+
+
+@pytest.fixture
+def tokenizer():
+    return Tokenizer.train(["I drink milk . eat [NUM] or a b c d", "je bois du lait . mange deux ou rien you"], WORDS)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [((None, None), ("en", "fr")), (("fr", None), ("fr", "en")), ((None, "note"), ("en", "note")), (("fr", "en"),) * 2],
+)
+def test_columns_are_those_asked_for_or_the_first_that_are_left(folder, asked, expected):
+    corpus, columns = open_pairs(str(folder), PairConfig(*asked))
+    assert columns == expected
+    first = next(texts(corpus.split("train"), columns))
+    assert first == tuple(dict(zip(("en", "fr", "note"), ROWS[0], strict=True))[c] for c in expected)
+
+
+@pytest.fixture
+def synthetic(monkeypatch):
+    """Stands in for the grammar, which takes seconds, and lists what was generated."""
+    asked = []
+
+    def generate(name, *, seed):
+        asked.append(name)
+        return {split: [{"en": f"{split} {n}", "fr": "oui"} for n in range(3)] for split in ("train", "validation")}
+
+    monkeypatch.setattr("nlpseq.synthetic.generate", generate)
+    return asked
+
+
+def test_a_corpus_knows_its_own_columns(synthetic):
+    assert open_pairs("phrasebook", PairConfig("fr"))[1] == ("fr", "en")
+    assert synthetic == ["phrasebook"]  # it takes seconds: once is enough
+
+
+def test_one_file_is_cut_alike_whether_columns_were_named_or_not(tmp_path):
+    path = tmp_path / "mine.tsv"
+    path.write_text("\n".join(["en\tfr\tnote", *(f"w{n}\tv{n}\t{n}" for n in range(200))]) + "\n")
+    cuts = [
+        [list(corpus.split(name)) for name in ("train", "validation", "test")]
+        for corpus, _ in (open_pairs(str(path), PairConfig(*a)) for a in ((), ("en",), (None, "fr"), ("en", "fr")))
+    ]
+    assert [len(part) for part in cuts[0]] == [180, 10, 10]
+    assert cuts[0][0][0].keys() == {"en", "fr"}
+    assert cuts[1:] == cuts[:1] * 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (("en", "fx"), "fx"),
+        (("noet", "fr"), "noet"),
+        (("en", "en"), r"`target` must be another column than the source, but is \"en\"\."),
+    ],
+)
+def test_wrong_columns_are_said(folder, asked, message):
+    with pytest.raises(CorpusError, match=message):
+        open_pairs(str(folder), PairConfig(*asked))
+
+
+@pytest.mark.parametrize(("column", "code"), [("en", "en"), ("pt_BR", "pt"), ("zh-Hans", "zh")])
+def test_columns_named_by_a_language(column, code):
+    assert language(column) == code
+
+
+@pytest.mark.parametrize("column", ["source", "e", "eng", "EN", "text", "en ", ""])
+def test_columns_named_otherwise(column):
+    assert language(column) is None
+
+
+def test_rows_are_normalised_alone_or_as_pairs(split):
+    rows = list(normalised_rows(split, ("en", "fr"), WORDS))
+    assert rows[1] == ["I eat 2 or [NUM] .", "je mange deux ou [NUM] ."]
+    assert len(rows) == 6
+    assert list(normalised_rows(split, ("en",), WORDS, every=2))[1:] == [[""], ["a"]]
+    assert list(normalised_rows(split, ("en",), WORDS))[1] == ["I eat [NUM] or [NUM] ."]
+
+
+def test_the_tokenizer_learns_from_both_columns_and_no_other(split):
+    learnt = learn_tokenizer(split, ("en", "fr"), WORDS)
+    words = set(learnt.units(range(6, len(learnt))))
+    assert {"drink", "bois", "rien", "i"} <= words
+    assert "note" not in words
+
+
+def test_the_sample_is_drawn_evenly(tmp_path):
+    lines = [f"w{n}\tv{n}" for n in range(250)]
+    for name in ("train", "validation"):
+        (tmp_path / f"{name}.tsv").write_text("\n".join(["en\tfr", *lines]) + "\n")
+    corpus, columns = open_pairs(str(tmp_path), PairConfig())
+    config = TokenizerConfig(units="word", vocab_size=1000, sample=100)
+    words = learn_tokenizer(corpus.split("train"), columns, config)
+    words = words.units(range(6, len(words)))
+    assert sorted(words) == sorted(f"{side}{n}" for side in "wv" for n in range(0, 250, 3))
+
+
+def rows_of(data):
+    return [data.ids[a:b].tolist() for a, b in zip(data.offsets, data.offsets[1:], strict=False)]
+
+
+def encoded(split, tokenizer, path, **options):
+    asked = {"max_length": 7, "backwards": False, "told": lambda done: None} | options
+    return encode_split(split, ("en", "fr"), tokenizer=tokenizer, path=path, **asked)
+
+
+@pytest.mark.parametrize("at_once", [2, 2048])
+def test_pairs_become_ids_that_end_in_eos(split, tokenizer, tmp_path, monkeypatch, at_once):
+    monkeypatch.setattr(pairs, "_AT_ONCE", at_once)
+    told = []
+    data = encoded(split, tokenizer, tmp_path / "train", told=told.append)
+    kept = [
+        (["I", "drink", "milk", "."], ["je", "bois", "du", "lait", "."]),
+        (["I", "eat", "[UNK]", "or", "[NUM]", "."], ["je", "mange", "deux", "ou", "[NUM]", "."]),
+        (["you", "drink"], ["[UNK]", "bois"]),
+    ]
+    for side, rows in ((0, rows_of(data.source)), (1, rows_of(data.target))):
+        assert [tokenizer.units(row) for row in rows] == [[*pair[side], "<eos>"] for pair in kept]
+        assert all(row[-1] == EOS for row in rows)
+    assert NUM in rows_of(data.source)[1]
+    assert data.counts == Counts(6, 3, 1, 2, 12, 13, 1, 1, 1)
+    assert told[-1] == 6
+    assert len(told) == (3 if at_once == 2 else 1)
+    assert data.counts.describe()["source_unknown_percent"] == pytest.approx(100 / 12, abs=1e-3)
+
+
+def test_reversed_sources_keep_eos_at_the_end(split, tokenizer, tmp_path):
+    data = encoded(split, tokenizer, tmp_path / "train", backwards=True)
+    assert tokenizer.units(rows_of(data.source)[0]) == [".", "milk", "drink", "I", "<eos>"]
+    assert tokenizer.units(rows_of(data.target)[0]) == ["je", "bois", "du", "lait", ".", "<eos>"]
+
+
+def test_without_a_limit_all_rows_are_kept(split, tokenizer, tmp_path):
+    data = encoded(split, tokenizer, tmp_path / "test", max_length=None)
+    assert len(data.source) == len(data.target) == data.counts.kept == 6
+    assert rows_of(data.source)[2] == [EOS]
+
+
+def test_the_limit_is_inclusive(split, tokenizer, tmp_path):
+    assert encoded(split, tokenizer, tmp_path / "a", max_length=8).counts.kept == 4
+    assert encoded(split, tokenizer, tmp_path / "b", max_length=9).counts.kept == 5
+
+
+def test_a_whole_split_is_not_written_again_but_a_torn_one_is(split, tokenizer, tmp_path):
+    first = encoded(split, tokenizer, tmp_path / "train")
+    told = []
+    again = encoded(split, None, tmp_path / "train", told=told.append)
+    assert told == []
+    assert rows_of(again.source) == rows_of(first.source)
+    assert again.counts == first.counts
+    assert json.loads((tmp_path / "train.json").read_text())["kept"] == 3
+    (tmp_path / "train.json").unlink()  # as a run leaves it that was killed while it wrote
+    (tmp_path / "train.source.ids").write_bytes(b"torn")
+    assert rows_of(encoded(split, tokenizer, tmp_path / "train").source) == rows_of(first.source)
+
+
+def test_damaged_counts_are_said(split, tokenizer, tmp_path):
+    encoded(split, tokenizer, tmp_path / "train")
+    for content in ("", "{", '{"rows": 1, "other": 2}', "[1]"):
+        (tmp_path / "train.json").write_text(content)
+        with pytest.raises(ArtefactError, match=r"train\.json` must be whole .* but is damaged"):
+            encoded(split, tokenizer, tmp_path / "train")
