@@ -56,8 +56,9 @@ def finished(folder: Path, stage: str, *, wanted: Mapping[str, Any], replace: bo
     held = read_manifest(folder)
     if held["stage"] == stage and held["facts"].get("fingerprint") == dict(wanted):
         return True
-    before = held["facts"].get("fingerprint") or {}
-    _refuse(folder, before if held["stage"] == stage else {"stage": held["stage"]}, dict(wanted) | {"stage": stage})
+    if held["stage"] == stage:
+        _refuse(folder, held["facts"].get("fingerprint") or {}, wanted)
+    _refuse(folder, {"stage": held["stage"]}, {"stage": stage})
     return False
 
 
@@ -93,7 +94,7 @@ def release(folder: Path) -> None:
 
 
 def _refuse(folder: Path, held: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    names = [name for name in wanted if held.get(name) != wanted[name] and (name in held or name != "stage")]
+    names = [name for name in wanted if held.get(name) != wanted[name]]
     differ = ", ".join(f"{n} {held.get(n)} instead of {wanted[n]}" for n in names[:4]) or "other settings"
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
     must = "hold no other run (--replace puts the new one in its place)"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
+import os
 import pickle
 import signal
 import time
@@ -24,6 +26,7 @@ from nlpseq.training import Run, Step, Task, averaged, fit
 
 __all__ = ["Event", "Watch", "train", "unwatched"]
 
+_HASH = 32  # bytes of SHA-256 behind a saved state
 LOOK_EVERY = 10  # steps between looks at losses, clock and signals: a look waits for the device
 
 
@@ -55,8 +58,14 @@ class _Log:
 
     def cut(self, size: int) -> None:
         with open(self.path, "ab") as file:
-            file.truncate(size)
-        self.size = size
+            self.size = size if size <= file.tell() else 0  # a log that has lost lines would be filled up with zeros
+            file.truncate(self.size)
+
+    def synced(self) -> int:
+        """Return the length, once all of it is on the disk: after a power cut a state must not be ahead of its log."""
+        with open(self.path, "ab") as file:
+            os.fsync(file.fileno())
+        return self.size
 
     def write(self, record: dict[str, Any]) -> None:
         line = (json.dumps(record) + "\n").encode()
@@ -94,7 +103,7 @@ def train(
                 break
             stop = _agreed(run, bool(caught))
             if stop or _agreed(run, time.monotonic() - saved > run.config.save_minutes * 60):
-                _save(run, state, fingerprint, log.size)
+                _save(run, state, fingerprint, log.synced())
                 saved = time.monotonic()
                 watch(Event("saved", "", run.step, run.total))
             if stop:
@@ -108,7 +117,10 @@ def _take_up(run: Run, path: Path, fingerprint: str) -> int:
     if not path.exists():
         return 0
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        content = path.read_bytes()
+        if hashlib.sha256(content[:-_HASH]).digest() != content[-_HASH:]:  # torch.load would take a flipped bit
+            raise ValueError
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         if state["fingerprint"] != fingerprint:
             return 0
         run.restore(state)
@@ -122,7 +134,8 @@ def _save(run: Run, path: Path, fingerprint: str, log: int) -> None:
     if run.world.rank == 0:
         buffer = io.BytesIO()
         torch.save(run.state() | {"fingerprint": fingerprint, "log": log}, buffer)
-        write_file(path, buffer.getvalue())
+        content = buffer.getvalue()
+        write_file(path, content + hashlib.sha256(content).digest())
 
 
 def _evaluation_is_due(run: Run, step: Step) -> bool:

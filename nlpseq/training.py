@@ -115,7 +115,7 @@ def choose_device(name: str) -> torch.device:
         name = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
     kind, _, number = name.partition(":")
     number = number or str(local)
-    if name != "cpu" and (kind != "cuda" or not number.isdigit()):
+    if name != "cpu" and (kind != "cuda" or not number.isdecimal()):
         raise UsageError(sentence("device", "be auto, cpu, cuda or cuda:N", name))
     if kind == "cuda" and not (torch.cuda.is_available() and int(number) < torch.cuda.device_count()):
         found = (
@@ -148,7 +148,12 @@ def join_world(device: torch.device) -> World:
 
 
 def set_threads(threads: int | None, world: World) -> None:
-    """Set torch's CPU threads once: as asked, else the cores that this process may use, shared by the processes."""
+    """Set torch's CPU threads once: as asked, else the cores that this process may use, shared by the processes.
+
+    OMP_NUM_THREADS, which torch follows by itself, is the user's word where one process runs (torchrun sets it too).
+    """
+    if threads is None and world.size == 1 and os.environ.get("OMP_NUM_THREADS"):
+        return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     torch.set_num_threads(threads or max(1, cores // world.size))
 

@@ -71,6 +71,7 @@ class Translator:
         facts: dict[str, Any],
         dtype: torch.dtype = torch.float32,
     ) -> None:
+        """Take a network as it is; dtype: of autocast, for a network that is still being trained in it."""
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.config = config
@@ -101,9 +102,8 @@ class Translator:
         tokenizer = Tokenizer.from_files(stored.files, str(directory))
         model = build_model(config, len(tokenizer))
         _take_weights(model, stored)
-        model.to(choose_device(device))
-        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        return cls(model, tokenizer, config=config, facts=stored.facts, dtype=dtype)
+        model.to(choose_device(device), torch.bfloat16 if precision == "bf16" else torch.float32)
+        return cls(model, tokenizer, config=config, facts=stored.facts)
 
     def translate(self, texts: Sequence[str]) -> list[str]:
         """Return the translation of each text, in order; an empty text gives an empty one."""

@@ -41,7 +41,7 @@ class Draw:
 
     def common(self, options: Sequence[T]) -> T:
         """Return one of the options, the first ones more often than the last, as words are in any language."""
-        return options[int(self.rng.random() ** 3 * len(options))]
+        return options[int(self.rng.random() ** 2 * len(options))]
 
     def weighted(self, options: Sequence[tuple[int, T]]) -> T:
         """Return one of the options, as likely as its weight says."""

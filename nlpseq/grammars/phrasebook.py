@@ -18,7 +18,7 @@ from nlpseq.share import share_path
 
 __all__ = ["Grammar", "Sentence", "phrasebook"]
 
-_RESTING = ("sleep", "work", "sing", "play", "run", "rest", "walk", "stay")
+_RESTING = ("sleep", "work", "sing", "play", "run", "rest", "walk")
 _COMPARED = ("famous", "beautiful", "tired")
 _WEATHER = (
     ("it rains", "il pleut", "rain"),
@@ -113,11 +113,9 @@ class Grammar:
 
     def moving(self, subject: Phrase) -> Clause:
         """Return a clause about going, coming, living or arriving somewhere."""
-        verb = self.draw.words.verbs[self.draw.pick(("go", "come", "live", "travel", "arrive", "leave"))]
+        verb = self.draw.words.verbs[self.draw.pick(("go", "come", "live", "arrive", "leave"))]
         if "home" in verb.flags:
             return Clause(subject, verb, (self.draw.pick((self.draw.abroad("in"), self.draw.place())),))
-        if "abroad" in verb.flags:
-            return Clause(subject, verb, (self.draw.abroad("to"),))
         if verb.base in ("arrive", "leave"):
             return Clause(
                 subject,
@@ -132,7 +130,7 @@ class Grammar:
         return Clause(subject, verb, (self.draw.after("to", "à", venue),))
 
     def being(self, subject: Phrase) -> Clause:
-        """Return a clause about how, where, how old or how dear somebody or something is; it may have its own subject."""
+        """Return a clause about how or where somebody or something is, or about a price."""
         build = self.draw.weighted(
             ((40, self.feeling), (15, self.comparing), (15, self.placing), (15, self.looking), (15, self.costing))
         )
@@ -198,7 +196,7 @@ class Grammar:
     # Sentences
 
     def two_clauses(self) -> Phrase:
-        """Return two clauses joined by and, but, because, when or if; the second may speak of the first one's subject."""
+        """Return two clauses joined by and, but, because, when or if, perhaps about the same subject."""
         if self.draw.chance(0.3):
             en, fr, lemma = self.draw.pick(_WEATHER)
             word, mot, tense = self.draw.pick((("when", "quand", "present"), ("if", "si", "future")))

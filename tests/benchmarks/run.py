@@ -140,7 +140,7 @@ def decoding() -> None:
         decoding_config = type(config.decoding)(length_ratio=1.0, length_extra=3)
         config = type(config)(**{**config.__dict__, "decoding": decoding_config})
         for precision, dtype in DTYPES.items():
-            translator = Translator(task.model, live.tokenizer, config=config, facts=live.facts, dtype=dtype)
+            translator = Translator(task.model.to(dtype), live.tokenizer, config=config, facts=live.facts)
             target = 500 if precision == "fp32" else 1500
             batch = median_seconds(lambda t=translator: t.translate(sources), 3)
             say(f"decoding {precision}", len(sources) / batch, "sentences/s", f"(target >= {target})")
