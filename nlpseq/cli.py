@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,6 @@ def main(arguments: list[str] | None = None) -> None:
     except UnicodeEncodeError as error:
         _fail(sentence("standard output", "take UTF-8 text", error.encoding), 1)
     except OSError as error:
-        _drop_output()
         name = str(error.filename or "standard output or disk")
         _fail(sentence(name, "be usable", error.strerror or str(error), quote=False), 1)
 
@@ -65,12 +64,6 @@ def _fail(message: str, code: int) -> None:
 def _out_of_memory(error: RuntimeError) -> bool:
     """Return whether torch says that memory is at its end; on the CPU it has no class of error for it."""
     return type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error)
-
-
-def _drop_output() -> None:
-    """Let what is still to be written to standard output, where nobody takes it, go without a traceback at exit."""
-    with suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
@@ -177,7 +170,7 @@ def _print(lines: Iterable[str]) -> None:
         for line in lines:
             click.echo(line)
     except BrokenPipeError:  # the reader has had enough, as in `| head`
-        _drop_output()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit would fail to flush
         sys.exit(0)
 
 

@@ -23,8 +23,8 @@ _TRAIN, _HELD_OUT = 18_000, 1_000
 # How many sentences to hold out by their number of content words (some will turn out to have a rare word form), and of
 # how many parts of the lexicon the words of one sentence must share one. Drawn from anywhere, short held-out sentences
 # would be near nine in ten of their kind, which then could not be learnt; within a part they are near each other.
-_QUOTA = ((3, 1300), (4, 750), (5, 200))
-_PARTS = {3: 4, 4: 2, 5: 1}
+_QUOTA = ((3, 1500), (4, 600), (5, 120))
+_PARTS = {3: 5, 4: 3, 5: 1}
 _SEEN = 5  # how often each held-out word form stands in train, at least
 _FORM = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*['’]?|[.?,]")
 _MASKED = re.compile(r"\S*(?:://|@|www\.)\S*")

@@ -29,7 +29,7 @@ class Outcome(NamedTuple):
         return [line.removeprefix("nlpseq: ") for line in self.err.splitlines() if line.startswith("nlpseq: ")]
 
 
-@pytest.fixture()
+@pytest.fixture
 def run(capsys, monkeypatch):
     """Runs the command line in this process: run("translate", "run", "--model", folder, stdin=b"…")."""
     from nlpseq.cli import main
@@ -70,7 +70,7 @@ def trained(tmp_path_factory):
     return folder
 
 
-@pytest.fixture()
+@pytest.fixture
 def model(trained, tmp_path):
     """A copy of the translator that may be damaged."""
     return Path(shutil.copytree(trained / "model", tmp_path / "model"))

@@ -27,7 +27,7 @@ def put(folder: Path, **changes: object) -> Path:
     return folder
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return put(tmp_path / "m")
 
@@ -66,8 +66,15 @@ def test_saving_again_leaves_nothing_of_the_old_model_or_of_a_killed_save(folder
 
 def flips(content: bytes) -> Iterator[bytes]:
     for place in range(len(content)):
-        for bit in (0, 3, 7):
-            yield content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :]
+        yield content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :]
+
+
+def refusal(folder: Path) -> str:
+    try:
+        load(folder, "translate")
+    except ArtefactError as error:
+        return str(error)
+    return ""
 
 
 def test_a_flipped_bit_anywhere_in_the_manifest_is_refused_or_harmless(folder: Path):
@@ -75,12 +82,10 @@ def test_a_flipped_bit_anywhere_in_the_manifest_is_refused_or_harmless(folder: P
     refused = 0
     for content in flips(path.read_bytes()):
         path.write_bytes(content)
-        try:
-            assert load(folder, "translate") == whole  # a space that became a tab, say
-        except ArtefactError as error:
-            refused += 1
-            assert str(error).startswith("`manifest.json` must "), error
-    assert refused > 2 * len(content)
+        said = refusal(folder)
+        refused += bool(said)
+        assert said.startswith("`manifest.json` must ") or load(folder, "translate") == whole  # a tab for a space, say
+    assert refused > 0.8 * len(content)
 
 
 @pytest.mark.parametrize("role", FILES)
@@ -108,7 +113,7 @@ def test_a_truncated_manifest_is_refused(folder: Path):
     content = path.read_bytes()
     for size in range(len(content) - 2):
         path.write_bytes(content[:size])
-        with pytest.raises(ArtefactError, match="`manifest.json` must be as nlpseq wrote it, but is damaged"):
+        with pytest.raises(ArtefactError, match=r"`manifest\.json` must be as nlpseq wrote it, but is damaged"):
             read_manifest(folder)
 
 
@@ -145,20 +150,20 @@ def test_a_manifest_that_names_a_file_outside_the_folder(folder: Path, name: obj
 )
 def test_a_manifest_of_another_shape(folder: Path, changes: dict[str, object]):
     rewrite(folder, **changes)
-    with pytest.raises(ArtefactError, match="`manifest.json` must be as nlpseq wrote it, but is damaged"):
+    with pytest.raises(ArtefactError, match=r"`manifest\.json` must be as nlpseq wrote it, but is damaged"):
         load(folder, "translate")
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, pickle.dumps({"format": 1})])
 def test_a_manifest_that_is_something_else(folder: Path, content: bytes):
     (folder / MANIFEST).write_bytes(content)
-    with pytest.raises(ArtefactError, match="`manifest.json` must be as nlpseq wrote it, but is damaged"):
+    with pytest.raises(ArtefactError, match=r"`manifest\.json` must be as nlpseq wrote it, but is damaged"):
         load(folder, "translate")
 
 
 def test_a_full_disk_at_any_write_leaves_the_old_model(folder: Path, monkeypatch: pytest.MonkeyPatch):
     before, contents = load(folder, "translate"), names(folder)
-    sync, calls = os.fsync, []
+    sync, calls, failing_at = os.fsync, [], 0
     new = {role: content + b"new" for role, content in FILES.items()}
 
     def failing(handle: int) -> None:
@@ -168,7 +173,8 @@ def test_a_full_disk_at_any_write_leaves_the_old_model(folder: Path, monkeypatch
         sync(handle)
 
     monkeypatch.setattr(os, "fsync", failing)
-    for failing_at in range(1, 6):  # file and folder of weights and tokeniser, then the manifest's file
+    for number in range(1, 6):  # file and folder of weights and tokeniser, then the manifest's file
+        failing_at = number
         calls.clear()
         must = r"must be written whole \(what stood there before still does\), but is No space left on device"
         with pytest.raises(WorkError, match=must):
@@ -220,12 +226,14 @@ def test_one_process_at_a_time_and_the_lock_is_gone_with_its_process(tmp_path: P
 
 def test_an_output_that_is_no_folder(tmp_path: Path):
     (tmp_path / "file").write_text("the user's")
-    with pytest.raises(ArtefactError, match="must be a folder that can be written, but is File exists"), lock(
-        tmp_path / "file"
+    with (
+        pytest.raises(ArtefactError, match="must be a folder that can be written, but is File exists"),
+        lock(tmp_path / "file"),
     ):
         pass
-    with pytest.raises(ArtefactError, match="must be a folder that can be written, but is Not a directory"), lock(
-        tmp_path / "file" / "below"
+    with (
+        pytest.raises(ArtefactError, match="must be a folder that can be written, but is Not a directory"),
+        lock(tmp_path / "file" / "below"),
     ):
         pass
     assert (tmp_path / "file").read_text() == "the user's"

@@ -38,7 +38,8 @@ def test_help_of_train_shows_default_range_and_unit_of_every_setting(run, cls):
         default = "absent" if item.default is None else str(item.default)
         default = default.lower() if item.kind is bool else default
         entry, ending, _ = after.partition(f"default {default}]")
-        assert ending and " --" not in entry, option
+        assert ending, option
+        assert " --" not in entry, option
         if item.kind in (int, float):
             assert f"{item.low:,g}".replace(",", "") in entry.replace(",", ""), option
             assert (item.unit or "") in entry, option
@@ -100,13 +101,22 @@ def test_json_has_score_tokens_and_counts(run, trained):
     records = [json.loads(line) for line in outcome.out.splitlines()]
     keys = ["text", "score", "tokens", "restored", "dropped", "unknown", "cut"]
     assert [list(record) for record in records] == [keys] * len(TEXTS)
-    assert records[1] == {"text": "", "score": 0.0, "tokens": [], "restored": 0, "dropped": 0, "unknown": 0, "cut": False}
+    assert records[1] == {
+        "text": "",
+        "score": 0.0,
+        "tokens": [],
+        "restored": 0,
+        "dropped": 0,
+        "unknown": 0,
+        "cut": False,
+    }
     assert records[0]["score"] < 0
     assert records[5]["unknown"] == 2
 
 
 def test_a_sentence_of_ten_thousand_words_is_cut_and_that_is_said(run, trained):
-    outcome = run("translate", "run", "--model", trained / "model", "--device", "cpu", stdin=b"bread " * 10_000 + b"\n\n")
+    long = b"bread " * 10_000 + b"\n\n"
+    outcome = run("translate", "run", "--model", trained / "model", "--device", "cpu", stdin=long)
     assert outcome.code == 0
     assert outcome.out.count("\n") == 2
     assert outcome.err == "line 1: longer than 1,000 tokens, what follows them was not read\n"
@@ -189,15 +199,16 @@ def pipe(command: str, trained: Path) -> subprocess.CompletedProcess[str]:
 
 def test_a_reader_that_has_had_enough_ends_the_work_quietly(trained):
     """The lines go out as they are made, so the writer meets the closed pipe."""
-    done = pipe("yes 'the cat' | head -20000 | { NLPSEQ tokenize encode --model UNITS; echo rc $? >&2; } | head -1", trained)
+    writer = "{ NLPSEQ tokenize encode --model UNITS; echo rc $? >&2; }"
+    done = pipe(f"yes 'the cat' | head -20000 | {writer} | head -1", trained)
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr == "rc 0\n"
 
 
 def test_an_output_that_takes_nothing_is_a_sentence(trained):
-    done = pipe("NLPSEQ tokenize encode --model UNITS 'the cat' > /dev/full", trained)
+    done = pipe("NLPSEQ tokenize encode --model UNITS 'the cat' > /dev/full; NLPSEQ -h > /dev/full", trained)
     assert done.returncode == 1
-    assert done.stderr == "nlpseq: `standard output or disk` must be usable, but is No space left on device.\n"
+    assert done.stderr == 2 * "nlpseq: `standard output or disk` must be usable, but is No space left on device.\n"
 
 
 def test_closed_standard_streams(trained):

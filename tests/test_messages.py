@@ -39,7 +39,7 @@ def test_the_pickle_is_indeed_malicious(tmp_path: Path):
         ("translate trian", "No such command 'trian'. Did you mean 'train'?"),
         ("translate train --sead 3", "--seed"),
         ("translate run", "Missing option '--model'."),
-        ("translate run --model m --batch-size 0 a", "Invalid value for '--batch-size': 0 is not in the range x>=1."),
+        ("translate run --model m --batch-size 0 a", "Invalid value for '--batch-size': 0 is not in the range"),
         ("translate run --model nope a", "`nope` must be the folder of a finished model, but is no folder."),
         ("corpora show phrasbook", "did you mean `phrasebook`?"),
         ("corpora show phrasebok.tsv", "`phrasebok.tsv` must be a file, a folder of splits or the prefix"),
@@ -47,7 +47,10 @@ def test_the_pickle_is_indeed_malicious(tmp_path: Path):
         ("translate train --corpus phrasbook --out m", "did you mean `phrasebook`?"),
         ("tokenize train --corpus imdbb --out m", "did you mean `imdb`?"),
         ("translate train --corpus c --out m --recipe no.toml", '`recipe` must be a file that can be read, but is "no'),
-        ("translate train --corpus c --out m --device tpu", '`device` must be auto, cpu, cuda or cuda:N, but is "tpu".'),
+        (
+            "translate train --corpus c --out m --device tpu",
+            '`device` must be auto, cpu, cuda or cuda:N, but is "tpu".',
+        ),
         ("translate train --corpus c --out m --device cuda:x", "`device` must be auto, cpu, cuda or cuda:N, but is"),
         ("translate train --corpus c --out m --device cuda:²", "`device` must be auto, cpu, cuda or cuda:N, but is"),
         ("translate train --corpus c --out m --device cuda:99", "`device` must be there for `cuda:99`, but is "),
@@ -66,7 +69,9 @@ def test_what_nobody_meant_to_type(run, tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_all_faults_of_a_command_come_at_once(run, tmp_path: Path):
     (tmp_path / "r.toml").write_text("sead = 3\nlayers = 0\n")
-    outcome = run("translate", "train", "--recipe", tmp_path / "r.toml", "--units", "bpee", "--tied", "--dropout", "1.5")
+    outcome = run(
+        "translate", "train", "--recipe", tmp_path / "r.toml", "--units", "bpee", "--tied", "--dropout", "1.5"
+    )
     assert outcome.code == 2
     assert [one.split("`")[1] for one in outcome.sentences] == ["sead", "layers", "units", "dropout"]
     assert "did you mean `seed`? (" in outcome.sentences[0]
@@ -124,7 +129,8 @@ def test_parallel_files_with_unequal_numbers_of_lines(run, tmp_path: Path):
     outcome = run("translate", "train", "--corpus", tmp_path / "mine", "--out", tmp_path / "m", *WORD_UNITS)
     assert outcome.code == 2
     assert len(outcome.sentences) == 1
-    assert "must have the same number of lines in each file, but mine.en has 6 and mine.fr has 5" in outcome.sentences[0]
+    said = "must have the same number of lines in each file, but mine.en has 6 and mine.fr has 5"
+    assert said in outcome.sentences[0]
 
 
 def test_a_line_of_a_million_characters_is_left_out_and_counted(run, tmp_path: Path):
@@ -141,7 +147,7 @@ def test_a_corpus_without_validation(run, tmp_path: Path):
         (tmp_path / "c" / f"{name}.tsv").write_bytes(b"en\tfr\n" + PAIRS)
     outcome = run("translate", "train", "--corpus", tmp_path / "c", "--out", tmp_path / "m", *WORD_UNITS)
     assert (outcome.code, outcome.sentences) == (
-        2, [f"`validation` must be a split of c (train, test), but is not there (c)."]
+        2, ["`validation` must be a split of c (train, test), but is not there (c)."]
     )  # fmt: skip
 
 
@@ -235,8 +241,8 @@ def test_a_damaged_file_of_a_model_is_named(run, model: Path, role: str):
     path = place(model, role)
     content = path.read_bytes()
     flipped = bytes([content[len(content) // 2] ^ 1])
-    damages = (b"", content[: len(content) // 2], content[: len(content) // 2] + flipped + content[len(content) // 2 + 1 :])
-    for damage in damages:
+    half = len(content) // 2
+    for damage in (b"", content[:half], content[:half] + flipped + content[half + 1 :]):
         path.write_bytes(damage)
         outcome = run("translate", "run", "--model", model, "the cat")
         assert (outcome.code, outcome.out, len(outcome.sentences)) == (2, "", 1)
@@ -299,7 +305,7 @@ def test_files_of_another_model(run, trained: Path, model: Path, tmp_path: Path)
 def test_memory_that_does_not_suffice(run, trained: Path, monkeypatch: pytest.MonkeyPatch):
     import nlpseq.tokenizer
 
-    for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")):
+    for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")):
 
         def exhausted(*arguments: object, error: Exception = error) -> None:
             raise error

@@ -16,6 +16,7 @@ ROWS = [
     ("a b c d e f g h", "a", "note 4"),
     ("a", "a b c d e f g h i", "note 5"),
     ("you drink", "tu bois", "note 6"),
+    ("I drink", "", "note 7"),
 ]
 WORDS = TokenizerConfig(units="word", vocab_size=100)
 
@@ -105,8 +106,8 @@ def test_columns_named_otherwise(column):
 def test_rows_are_normalised_alone_or_as_pairs(split):
     rows = list(normalised_rows(split, ("en", "fr"), WORDS))
     assert rows[1] == ["I eat 2 or [NUM] .", "je mange deux ou [NUM] ."]
-    assert len(rows) == 6
-    assert list(normalised_rows(split, ("en",), WORDS, every=2))[1:] == [[""], ["a"]]
+    assert len(rows) == 7
+    assert list(normalised_rows(split, ("en",), WORDS, every=2))[1:] == [[""], ["a"], ["I drink"]]
     assert list(normalised_rows(split, ("en",), WORDS))[1] == ["I eat [NUM] or [NUM] ."]
 
 
@@ -151,9 +152,9 @@ def test_pairs_become_ids_that_end_in_eos(split, tokenizer, tmp_path, monkeypatc
         assert [tokenizer.units(row) for row in rows] == [[*pair[side], "<eos>"] for pair in kept]
         assert all(row[-1] == EOS for row in rows)
     assert NUM in rows_of(data.source)[1]
-    assert data.counts == Counts(6, 3, 1, 2, 12, 13, 1, 1, 1)
-    assert told[-1] == 6
-    assert len(told) == (3 if at_once == 2 else 1)
+    assert data.counts == Counts(7, 3, 2, 2, 12, 13, 1, 1, 1)
+    assert told[-1] == 7
+    assert len(told) == (4 if at_once == 2 else 1)
     assert data.counts.describe()["source_unknown_percent"] == pytest.approx(100 / 12, abs=1e-3)
 
 
@@ -165,7 +166,7 @@ def test_reversed_sources_keep_eos_at_the_end(split, tokenizer, tmp_path):
 
 def test_without_a_limit_all_rows_are_kept(split, tokenizer, tmp_path):
     data = encoded(split, tokenizer, tmp_path / "test", max_length=None)
-    assert len(data.source) == len(data.target) == data.counts.kept == 6
+    assert len(data.source) == len(data.target) == data.counts.kept == 7
     assert rows_of(data.source)[2] == [EOS]
 
 

@@ -46,6 +46,12 @@ def test_an_unknown_stretch_is_one_unk(model):
     assert model.decode(ids) == "the [UNK] cat"
 
 
+def test_what_escapes_are_made_of_is_always_known(model):
+    for text in ("[\\NUM]", "[\\URL] <\\eos>", "[\\UNK]"):
+        assert 1 not in model.encode([text])[0]
+        assert model.decode(model.encode([text])[0]) == text
+
+
 def test_control_tokens_in_text_are_no_control_tokens(model):
     ids = model.encode(["<go> the <eos> <pad>"])[0]
     assert not {0, 2, 3} & set(ids)

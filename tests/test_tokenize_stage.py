@@ -24,7 +24,7 @@ def train(corpus: Path, out: Path, **options: object) -> Tokenizer:
     return tokenizer
 
 
-@pytest.fixture()
+@pytest.fixture
 def lines(tmp_path: Path) -> Path:
     (tmp_path / "mine.txt").write_text("".join(f"{text}\n" for text in TEXTS), "utf-8")
     return tmp_path / "mine.txt"
@@ -123,7 +123,7 @@ def test_a_wrong_column_is_told_and_then_does_not_stand_in_the_way(tmp_path: Pat
 
 
 def test_a_vocabulary_that_is_too_small_for_the_characters(lines: Path, tmp_path: Path):
-    with pytest.raises(UsageError, match="`vocab_size` must be at least the number of distinct characters .* but is 16"):
+    with pytest.raises(UsageError, match=r"`vocab_size` must be at least the number of .* but is 16"):
         train(lines, tmp_path / "m", vocab_size=16)
     assert not (tmp_path / "m" / "manifest.json").exists()
 

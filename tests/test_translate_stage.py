@@ -63,7 +63,7 @@ def finished(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture()
+@pytest.fixture
 def stopped(trained: Path, tmp_path: Path) -> Path:
     """The folder of the same run, stopped in the middle with its state saved."""
     with pytest.raises(Stop):
@@ -95,8 +95,8 @@ def test_the_same_command_again_does_nothing(run, trained: Path, finished: Path)
 
 
 def test_another_run_is_refused_with_what_differs_until_it_replaces(run, trained: Path, model: Path):
-    common = ["--corpus", trained / "pairs.tsv", *("--source", "en", "--target", "fr", "--units", "word"), "--out", model]
-    sizes = ["--hidden-size", 16, "--embed-size", 16, "--device", "cpu", "--threads", 1]
+    common = ["--corpus", trained / "pairs.tsv", "--source", "en", "--target", "fr", "--out", model]
+    sizes = ["--units", "word", "--hidden-size", 16, "--embed-size", 16, "--device", "cpu", "--threads", 1]
     old = weights(model)
     outcome = run("translate", "train", *common, *sizes, "--max-steps", 2, "--seed", 7)
     said = "`out` must hold no other run (--replace puts the new one in its place), but is that of "
@@ -176,29 +176,37 @@ def damages(content: bytes) -> Iterator[bytes]:
         yield content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :]
 
 
+def take_up(state: Path, fingerprint: str) -> tuple[str, dict[str, object]]:
+    """Return what was said against a state, and what was taken of it."""
+    taken: dict[str, object] = {}
+
+    class Run:
+        restore = staticmethod(taken.update)
+
+    try:
+        loop._take_up(Run(), state, fingerprint)
+    except ArtefactError as error:
+        return str(error), taken
+    return "", taken
+
+
 def test_a_damaged_state_is_refused_or_harmless(trained: Path, stopped: Path):
     state = stopped / "resume" / "state.pt"
-    content, fingerprint = state.read_bytes(), torch.load(state, weights_only=True)["fingerprint"]
-    expected = torch.load(state, weights_only=True)
+    content, expected = state.read_bytes(), torch.load(state, weights_only=True)
+    fingerprint = expected["fingerprint"]
     refused = 0
     for damage in damages(content):
         state.write_bytes(damage)
-        taken: dict[str, object] = {}
-
-        class Run:
-            restore = staticmethod(taken.update)
-
-        try:
-            loop._take_up(Run(), state, fingerprint)
-            assert repr(taken) == repr(expected)
-        except ArtefactError as error:
-            refused += 1
-            assert "must be a resume state as nlpseq wrote it" in str(error)
+        said, taken = take_up(state, fingerprint)
+        refused += bool(said)
+        assert said.startswith(f"`{state}` must be a resume state as nlpseq wrote it") or repr(taken) == repr(expected)
     assert refused > 30
 
 
 @pytest.mark.parametrize("name", ["train.json", "train.source.offsets", "train.target.ids", "tokenizer/manifest.json"])
-def test_damaged_ids_of_a_stopped_run_are_told_and_made_anew(run, trained: Path, stopped: Path, finished: Path, name: str):
+def test_damaged_ids_of_a_stopped_run_are_told_and_made_anew(
+    run, trained: Path, stopped: Path, finished: Path, name: str
+):
     path = stopped / "resume" / name
     path.write_bytes(path.read_bytes()[:-9])
     outcome = run(*words(trained, stopped))
@@ -206,6 +214,16 @@ def test_damaged_ids_of_a_stopped_run_are_told_and_made_anew(run, trained: Path,
     assert "must be" in outcome.sentences[0]
     assert run(*words(trained, stopped), "--no-resume").code == 0
     assert weights(stopped) == weights(finished)
+
+
+@pytest.mark.parametrize("lines", [0, 1])
+def test_a_log_that_has_lost_lines_does_not_stop_a_run(trained: Path, stopped: Path, finished: Path, lines: int):
+    log = stopped / "resume" / "metrics.jsonl"
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:lines]))
+    train_translator(small(trained, stopped))
+    assert weights(stopped) == weights(finished)
+    records = [json.loads(line) for line in (stopped / "metrics.jsonl").read_text().splitlines()]
+    assert min(record["step"] for record in records) > 10
 
 
 def test_a_full_disk_keeps_the_last_state_and_the_run_goes_on_later(
@@ -277,19 +295,20 @@ def begin(command: list[str]) -> subprocess.Popen[str]:
 
 def wait_for(process: subprocess.Popen[str], path: Path) -> None:
     deadline = time.monotonic() + 60
-    while not path.exists():
+    while not (path.exists() and path.stat().st_size):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_the_state_and_the_same_command_finishes(run, trained: Path, tmp_path: Path, number: int):
+def test_a_signal_saves_the_state_and_the_same_command_goes_on(run, trained: Path, tmp_path: Path, number: int):
     folder = tmp_path / "m"
-    command = words(trained, folder, max_steps=100_000, epochs=100_000, evaluate_steps=1000)
+    endless = {"max_steps": 100_000, "epochs": 100_000, "evaluate_steps": 1000}
+    command = words(trained, folder, **endless, save_minutes=1000)  # so that only the signal saves
     process = begin(command)
     try:
-        wait_for(process, folder / "resume" / "state.pt")
+        wait_for(process, folder / "resume" / "metrics.jsonl")
         process.send_signal(number)
         out, err = process.communicate(timeout=30)
     finally:
@@ -305,18 +324,24 @@ def test_a_signal_saves_the_state_and_the_same_command_finishes(run, trained: Pa
     assert not (folder / MANIFEST).exists()
     seen = []
     with pytest.raises(Stop):
-        train_translator(
-            configure(TranslateConfig, corpus=str(trained / "pairs.tsv"), out=str(folder),
-                      **(SMALL | {"max_steps": 100_000, "epochs": 100_000, "evaluate_steps": 1000})),
-            watch=lambda e: seen.append(e.step) if e.kind == "resumed" else stop_at(1)(e),
-        )  # fmt: skip
+        train_translator(small(trained, folder, **endless), watch=watched(seen))
     assert seen == [saved["step"]]
+
+
+def watched(seen: list[int]):
+    def watch(event: loop.Event) -> None:
+        seen.extend([event.step] if event.kind == "resumed" else [])
+        stop_at(1)(event)
+
+    return watch
 
 
 @contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[Path]:
     folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, check=False)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, check=False
+    )
     if done.returncode:
         pytest.skip(f"cannot mount a small disk: {done.stderr.decode().strip()}")
     try:

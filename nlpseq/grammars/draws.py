@@ -41,7 +41,8 @@ class Draw:
 
     def common(self, options: Sequence[T]) -> T:
         """Return one of the options, the first ones more often than the last, as words are in any language."""
-        return options[int(self.rng.random() ** 2 * len(options))]
+        share = self.rng.random()
+        return options[int(share * share * len(options))]  # no power: its last bit depends on the machine
 
     def weighted(self, options: Sequence[tuple[int, T]]) -> T:
         """Return one of the options, as likely as its weight says."""
@@ -65,7 +66,7 @@ class Draw:
             return self.name()
         kin = self.chance(0.5)
         determiner = self.pick(POSSESSIVES) if kin else self.weighted(((8, "the"), (2, "this")))
-        return self.noun(self.common(self.words.kinds["kin" if kin else "person"]), determiner, described=0.1)
+        return self.noun(self.common(self.words.kinds["kin" if kin else "person"]), determiner, described=0.04)
 
     def subject(self) -> Phrase:
         """Return the subject of a clause: a pronoun, somebody, or two people."""
@@ -75,15 +76,16 @@ class Draw:
         other = self.name()
         return both(first, other) if other.en != first.en and self.chance(0.05) else first
 
-    def noun(self, noun: Noun, determiner: str, *, described: float = 0.14, plural: float = 0.2) -> Phrase:
+    def noun(self, noun: Noun, determiner: str, *, described: float = 0.1, plural: float = 0.2) -> Phrase:
         """Return the noun with its determiner, plural or described by an adjective in that share of the cases."""
         adjective = self.common(self.words.suits[noun.kind]) if self.chance(described) else None
-        many = noun.kind not in ("staple", "drink") and self.chance(plural)
+        alone = noun.kind in ("staple", "drink") or noun.en in ("mother", "father")
+        many = not alone and self.chance(plural)
         return nominal(noun, determiner, adjective=adjective, plural=many)
 
     def thing(self, *kinds: str) -> Phrase:
         """Return a noun of one of the kinds, with any determiner that suits it."""
-        kind = self.pick(kinds)
+        kind = self.common(kinds)
         if kind == "city":
             return self.city()
         noun = self.common(self.words.kinds[kind])
@@ -99,14 +101,14 @@ class Draw:
             (15, self.pick(POSSESSIVES)),
             (5, "this"),
             (6, self.count()),
-            (9, self.figure(2)),
+            (9, self.figure(10, 10, 100)),
         )
         return self.noun(noun, self.weighted(choices), plural=0.3)
 
     def objects(self, verb: Verb) -> Phrase:
         """Return what the verb may have as its object, two things at times."""
         if "generic" in verb.flags:
-            noun = self.common(self.words.kinds[self.pick(verb.takes)])
+            noun = self.common(self.words.kinds[self.common(verb.takes)])
             return self.noun(noun, "any", plural=1)
         first = self.thing(*verb.takes)
         kinds = [kind for kind in verb.takes if kind in ("staple", "drink", "food")]
@@ -116,9 +118,9 @@ class Draw:
         """Return a number in words, English and French."""
         return "/".join(self.common(tuple(self.words.tables["counts"].items())))
 
-    def figure(self, most: int = 4) -> str:
-        """Return a number of at most that many digits (from 2, small ones most often), English and French."""
-        return "/".join(digits(1 + int(10 ** (most * self.rng.random() ** 2) * 0.998 + 0.999)))
+    def figure(self, *bounds: int) -> str:
+        """Return a number in digits from 2 to below one of the bounds, English and French."""
+        return "/".join(digits(2 + int(self.rng.random() * (self.pick(bounds) - 2))))
 
     # What follows the verb
 
@@ -185,7 +187,7 @@ class Draw:
         """Return a place for the thing, not on or in itself: on the table, under the chair, in the box."""
         en, fr, nouns = self.pick(_SPOTS)
         noun = self.pick([noun for noun in nouns if noun not in thing.content])
-        return self.after(en, fr, self.noun(self.words.nouns[noun], "the", described=0.2, plural=0))
+        return self.after(en, fr, self.noun(self.words.nouns[noun], "the", described=0.1, plural=0))
 
     def page(self) -> str:
         """Return the address of a page."""

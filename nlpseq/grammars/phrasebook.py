@@ -51,9 +51,9 @@ class Grammar:
         """Return a sentence drawn at random."""
         kinds: tuple[tuple[int, Callable[[], tuple[Phrase, str]]], ...] = (
             (60, lambda: (statement(self.clause()), ".")),
-            (7, lambda: (self.two_clauses(), ".")),
-            (3, lambda: (self.report(), ".")),
-            (3, lambda: (self.relative(), ".")),
+            (6, lambda: (self.two_clauses(), ".")),
+            (2, lambda: (self.report(), ".")),
+            (2, lambda: (self.relative(), ".")),
             (4, lambda: (self.there(), ".")),
             (5, lambda: (self.order(), ".")),
             (4, lambda: (self.link(), ".")),
@@ -71,7 +71,7 @@ class Grammar:
         still = 20 if stative else 0
         build = self.draw.weighted(((56, self.acting), (14, self.resting), (10, self.moving), (still, self.being)))
         clause = build(self.draw.subject())
-        tenses = ((62, "present"), (17, "past"), (9, "future"), (4, "near"), (4, "can"), (4, "want"))
+        tenses = ((64, "present"), (17, "past"), (10, "future"), (3, "near"), (3, "can"), (3, "want"))
         drawn = tense or self.draw.weighted(tenses)
         if ("state" in clause.verb.flags and drawn != "future") or ("nopast" in clause.verb.flags and drawn == "past"):
             drawn = "present"
@@ -86,7 +86,7 @@ class Grammar:
             return clause
         if clause.tense == "present" and self.draw.chance(0.12):
             return replace(clause, adverb=self.draw.common(tuple(self.draw.words.tables["adverbs"].items())))
-        if self.draw.chance(0.22) and not any("o'clock" in part.content for part in clause.rest):
+        if self.draw.chance(0.16) and not any("o'clock" in part.content for part in clause.rest):
             return replace(clause, rest=(*clause.rest, self.draw.time(clause.tense)))
         return clause
 
@@ -96,9 +96,7 @@ class Grammar:
         rest = [self.draw.objects(verb)]
         if "dative" in verb.flags:
             rest.append(self.draw.after("to", "à", self.draw.people()))
-        elif verb.base in ("drink", "eat", "buy", "sell", "find", "lose", "read", "see", "meet") and self.draw.chance(
-            0.25
-        ):
+        elif verb.base in ("drink", "eat", "buy", "sell", "find", "lose", "read", "see") and self.draw.chance(0.2):
             rest.append(self.draw.place())
         return Clause(subject, verb, tuple(rest))
 
@@ -132,7 +130,7 @@ class Grammar:
     def being(self, subject: Phrase) -> Clause:
         """Return a clause about how or where somebody or something is, or about a price."""
         build = self.draw.weighted(
-            ((40, self.feeling), (15, self.comparing), (15, self.placing), (15, self.looking), (15, self.costing))
+            ((40, self.feeling), (7, self.comparing), (15, self.placing), (15, self.looking), (15, self.costing))
         )
         return build(subject)
 
@@ -171,7 +169,7 @@ class Grammar:
         """Return where somebody or something is."""
         if self.draw.chance(0.4):
             return Clause(subject, self.draw.words.verbs["be"], (self.draw.place(),))
-        thing = self.draw.noun(self.draw.item(), self.draw.pick(("the", "the", *POSSESSIVES)), described=0.2)
+        thing = self.draw.noun(self.draw.item(), self.draw.pick(("the", "the", *POSSESSIVES)))
         return Clause(thing, self.draw.words.verbs["be"], (self.draw.spot(thing),))
 
     def looking(self, _: Phrase) -> Clause:
@@ -187,7 +185,7 @@ class Grammar:
     def costing(self, _: Phrase) -> Clause:
         """Return a clause about a price in euros."""
         thing = self.draw.noun(self.draw.item(), self.draw.pick(("the", "this", *POSSESSIVES)))
-        en, fr = self.draw.figure().split("/")
+        en, fr = self.draw.figure(10, 100, 1000, 10_000).split("/")
         if self.draw.chance(0.4):
             whole, cents = 2 + int(90 * self.draw.rng.random()), 5 + int(95 * self.draw.rng.random())
             en, fr = f"{whole}.{cents:02}", f"{whole},{cents:02}"
@@ -247,9 +245,11 @@ class Grammar:
         kind = self.draw.pick(("text", "thing", "clothes", "present", "food", "drink", "animal"))
         counted = self.draw.chance(0.3) and kind != "drink"
         phrase = self.draw.noun(
-            self.draw.common(self.draw.words.kinds[kind]), self.draw.figure() if counted else "a", plural=0.4
+            self.draw.common(self.draw.words.kinds[kind]),
+            self.draw.figure(10, 100, 1000, 10_000) if counted else "a",
+            plural=0.4,
         )
-        where = self.draw.place() if kind == "animal" else self.draw.spot(phrase)
+        where = self.draw.place() if kind in ("animal", "drink") else self.draw.spot(phrase)
         be = "there are" if phrase.plural else "there is"
         bare = phrase.plural or kind == "drink"
         content = (*phrase.content, *where.content)
