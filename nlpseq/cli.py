@@ -31,6 +31,9 @@ Command = Callable[..., None]
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 the work failed, 2 wrong usage, 130 interrupted."""
+    # GNU OpenMP's threads spin while they wait, so one busy neighbour on the cores makes torch fifty times slower;
+    # spinning this briefly costs nothing on a quiet machine and bounds that at two. Read when torch is loaded.
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     try:
         cli.main(arguments, prog_name="nlpseq", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

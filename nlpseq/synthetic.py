@@ -23,7 +23,7 @@ _TRAIN, _HELD_OUT = 18_000, 1_000
 # How many sentences to hold out by their number of content words (some will turn out to have a rare word form), and of
 # how many parts of the lexicon the words of one sentence must share one. Drawn from anywhere, short held-out sentences
 # would be near nine in ten of their kind, which then could not be learnt; within a part they are near each other.
-_QUOTA = ((3, 1500), (4, 600), (5, 120))
+_QUOTA = ((3, 1650), (4, 500), (5, 70))
 _PARTS = {3: 5, 4: 3, 5: 1}
 _SEEN = 5  # how often each held-out word form stands in train, at least
 _FORM = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*['’]?|[.?,]")

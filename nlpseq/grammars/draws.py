@@ -76,7 +76,7 @@ class Draw:
         other = self.name()
         return both(first, other) if other.en != first.en and self.chance(0.05) else first
 
-    def noun(self, noun: Noun, determiner: str, *, described: float = 0.1, plural: float = 0.2) -> Phrase:
+    def noun(self, noun: Noun, determiner: str, *, described: float = 0.14, plural: float = 0.2) -> Phrase:
         """Return the noun with its determiner, plural or described by an adjective in that share of the cases."""
         adjective = self.common(self.words.suits[noun.kind]) if self.chance(described) else None
         alone = noun.kind in ("staple", "drink") or noun.en in ("mother", "father")

@@ -79,7 +79,7 @@ class Grammar:
 
     def qualified(self, clause: Clause, asked: bool) -> Clause:
         """Return the clause with a negation, an adverb or a time in some of the cases."""
-        if self.draw.chance(0.15) and not any(" and " in part.en for part in clause.rest):
+        if self.draw.chance(0.18) and not any(" and " in part.en for part in clause.rest):
             never = clause.tense == "present" and not asked and self.draw.chance(0.25)
             return replace(clause, polarity="never" if never else "not")
         if "state" in clause.verb.flags:
