@@ -1,0 +1,26 @@
+"""A model folder is a public interface: a frozen tiny one of each minor version still gives its stored output."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nlpseq import Translator
+
+MODELS = sorted((Path(__file__).parent / "models").glob("*/translate.json"))
+
+
+@pytest.mark.parametrize("stored", MODELS, ids=lambda path: path.parent.name)
+def test_a_translator_of_an_earlier_version_translates_as_it_did(stored: Path):
+    expected = json.loads(stored.read_text("utf-8"))
+    found = Translator.load(stored.parent / "translate").translate_fully([row["source"] for row in expected])
+    assert [one.text for one in found] == [row["text"] for row in expected]
+    assert [one.score for one in found] == pytest.approx([row["score"] for row in expected], abs=2e-3)
+
+
+def test_there_is_a_frozen_model_of_this_minor_version():
+    import nlpseq
+
+    assert nlpseq.__version__.rsplit(".", 1)[0] in {path.parent.name for path in MODELS}
