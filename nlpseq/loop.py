@@ -93,14 +93,16 @@ def train(
         watch(Event("resumed", "", run.step, run.total))
     saved = time.monotonic()
     with _signals() as caught:
-        for step in fit(run, task):
+        for step in () if _patience_is_up(run) else fit(run, task):
             log.window.append(step)
             due = _evaluation_is_due(run, step)
             if not (due or step.epoch_ended or step.step % LOOK_EVERY == 0):
                 continue
             _look(run, log, watch)
-            if due and _validate(run, log, evaluate, watch):
-                break
+            if due:
+                _validate(run, log, evaluate, watch)
+                if _patience_is_up(run):
+                    break
             stop = _agreed(run, bool(caught))
             if stop or _agreed(run, time.monotonic() - saved > run.config.save_minutes * 60):
                 _save(run, state, fingerprint, log.synced())
@@ -109,7 +111,12 @@ def train(
             if stop:
                 place = f"step {run.step:,} of {run.total:,}"
                 raise Interrupted(f"Stopped at {place}; the state is saved, the same command goes on from there.")
+        _save(run, state, fingerprint, log.synced())  # what follows, such as the test's scores, may still fail
     return run.best_weights
+
+
+def _patience_is_up(run: Run) -> bool:
+    return run.config.patience is not None and run.waited >= run.config.patience
 
 
 def _take_up(run: Run, path: Path, fingerprint: str) -> int:
@@ -165,8 +172,8 @@ def _look(run: Run, log: _Log, watch: Watch) -> None:
     watch(Event("step", "", run.step, run.total, values))
 
 
-def _validate(run: Run, log: _Log, evaluate: Callable[[], dict[str, float]], watch: Watch) -> bool:
-    """Score the model on validation and keep the best weights; return whether patience is at its end."""
+def _validate(run: Run, log: _Log, evaluate: Callable[[], dict[str, float]], watch: Watch) -> None:
+    """Score the model on validation and keep the best weights."""
     with averaged(run):
         run.model.eval()
         scores = _shared(run, evaluate)
@@ -180,7 +187,6 @@ def _validate(run: Run, log: _Log, evaluate: Callable[[], dict[str, float]], wat
         log.write({"step": run.step, **{f"validation_{name}": value for name, value in scores.items()}})
     log.since = time.perf_counter()
     watch(Event("validation", "", run.step, run.total, scores | {"best": float(better)}))
-    return run.config.patience is not None and run.waited >= run.config.patience
 
 
 def _shared(run: Run, evaluate: Callable[[], dict[str, float]]) -> dict[str, float]:

@@ -157,6 +157,10 @@ class Killed(Exception):
     """Stands for a kill: nothing is saved on the way out."""
 
 
+def kill(*arguments: object) -> None:
+    raise Killed
+
+
 def run_with_kills(config: TranslateConfig, stops: list[tuple[str, int]]) -> None:
     """Train, dying at each of these events in turn, then to the end."""
     for kind, step in stops:
@@ -179,7 +183,7 @@ def test_killed_and_resumed_run_ends_with_the_same_weights_bit_for_bit(tmp_path:
     assert not (tmp_path / "broken" / "resume").exists()
 
 
-def test_resume_restores_patience_and_the_best_model(tmp_path: Path):
+def test_resume_restores_patience_and_the_best_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     tsv = write_pairs(tmp_path / "p.tsv", 80)
     options = {"patience": 3, "learning_rate": 3.0, "epochs": 40, "clip": None, "warmup_steps": 0, "evaluate_steps": 2}
     train_translator(small(tsv, tmp_path / "whole", **options))
@@ -187,9 +191,19 @@ def test_resume_restores_patience_and_the_best_model(tmp_path: Path):
     validations = [record for record in log if "validation_loss" in record]
     best = min(range(len(validations)), key=lambda n: validations[n]["validation_loss"])
     assert len(validations) == best + 1 + 3  # patience is counted in validations
-    config = small(tsv, tmp_path / "broken", **options)
-    run_with_kills(config, [("saved", validations[-1]["step"] // 2), ("validation", validations[-2]["step"])])
+    config = small(tsv, tmp_path / "broken", save_minutes=1000, **options)
+    with monkeypatch.context() as patch:  # killed after the training, before its result is written
+        patch.setattr("nlpseq.stages.translate._finish", kill)
+        with pytest.raises(Killed):
+            train_translator(config)
+    events: list[str] = []
+    train_translator(config, watch=lambda event: events.append(event.kind))
+    assert "resumed" in events
+    assert "step" not in events
     assert result(tmp_path / "broken") == (weights, log)
+    config = small(tsv, tmp_path / "again", **options)
+    run_with_kills(config, [("saved", validations[-1]["step"] // 2), ("validation", validations[-2]["step"])])
+    assert result(tmp_path / "again") == (weights, log)
 
 
 def test_no_resume_starts_anew(tmp_path: Path):
