@@ -20,7 +20,7 @@ MACHINE = --device $(DEVICE)$(if $(THREADS), --threads $(THREADS))
 CORPUS_NAME := $(basename $(notdir $(patsubst %.gz,%,$(patsubst %/,%,$(CORPUS)))))
 PAIR_DIR := build/$(patsubst phrasebook-en-fr,phrasebook,$(CORPUS_NAME)-$(SOURCE)-$(TARGET))
 # A corpus that changes makes its models stale; the code of nlpseq does not: a training may have taken hours.
-CORPUS_FILES := $(wildcard $(CORPUS) $(CORPUS:%/=%)/* corpora/$(CORPUS)/*)
+CORPUS_FILES := $(wildcard $(CORPUS) $(CORPUS:%/=%).* $(CORPUS:%/=%)/* corpora/$(CORPUS)/*)
 
 # A stage depends on a file that holds its settings. $(call changed,FILE,SETTINGS) is FORCE where the file holds others,
 # so that it is rewritten just then. Device and threads cannot change a result and are not among the settings.

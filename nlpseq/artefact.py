@@ -84,7 +84,10 @@ def save(
         stem, _, suffix = role.partition(".")
         name = f"{stem}-{digest[:12]}.{suffix}"
         entries[role] = {"file": name, "bytes": len(content), "sha256": digest}
-        stale |= {path.name for path in directory.glob(f"{stem}-{'[0-9a-f]' * 12}.{suffix}")}  # of a killed save
+        pattern = f"{stem}-{'[0-9a-f]' * 12}.{suffix}"
+        stale |= {
+            path.name for glob in (pattern, f".{pattern}.*.tmp") for path in directory.glob(glob)
+        }  # of killed saves
         write_file(directory / name, content)
     manifest = {
         "format": FORMAT,
@@ -96,7 +99,6 @@ def save(
     }
     text = json.dumps(manifest | {"sha256": _digest(manifest)}, indent=1, ensure_ascii=False) + "\n"
     write_file(directory / MANIFEST, text.encode("utf-8", "surrogatepass"))  # a path may hold any byte
-    stale |= {path.name for path in directory.glob(".*.tmp")}
     for name in stale - {entry["file"] for entry in entries.values()}:
         (directory / name).unlink(missing_ok=True)
 
@@ -154,7 +156,16 @@ def _is_manifest(manifest: Mapping[str, Any]) -> bool:
 
 def load(directory: Path, stage: str) -> Artefact:
     """Return the model in a folder, every byte of it verified; ArtefactError names the file that is not whole."""
-    manifest = read_manifest(directory, stage)
+    while True:
+        manifest = read_manifest(directory, stage)
+        try:
+            return _load(directory, manifest)
+        except ArtefactError:
+            if read_manifest(directory, stage) == manifest:  # else a new model was switched in meanwhile
+                raise
+
+
+def _load(directory: Path, manifest: Mapping[str, Any]) -> Artefact:
     files: dict[str, bytes] = {}
     for role, entry in manifest["files"].items():
         path = directory / entry["file"]

@@ -118,6 +118,11 @@ def _settings(cls: type) -> Callable[[Command], Command]:
     return decorate
 
 
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that were given; an empty text stands for the absence of a value."""
+    return {name: None if value == "" else value for name, value in options.items() if value is not None}
+
+
 def _option(item: Setting) -> Callable[[Command], Command]:
     name = item.name.replace("_", "-")
     flag = f"--{name}/--no-{name}" if item.kind is bool else f"--{name}"
@@ -126,7 +131,8 @@ def _option(item: Setting) -> Callable[[Command], Command]:
     facts = f"{item.rule.removeprefix('be a ').removesuffix(', or absent')}; " if numeric else ""
     metavar = "|".join(item.choices) if item.choices else "TEXT" if item.kind is str else "N"
     kind: dict[str, Any] = {} if item.kind is bool else {"metavar": metavar}
-    return click.option(flag, item.name, default=None, help=f"{item.help}  [{facts}default {default}]", **kind)
+    absence = "" if item.default is None or not item.optional else '; "" for none'
+    return click.option(flag, item.name, default=None, help=f"{item.help}  [{facts}default {default}{absence}]", **kind)
 
 
 def _model(command: Command) -> Command:
@@ -199,8 +205,14 @@ def show_corpus(corpus: str, source: str | None, target: str | None, tokenizer: 
     from nlpseq.tokenizer import Tokenizer
 
     columns = [column for column in (source, target) if column] or None
+    if source and target:
+        from nlpseq.pairs import open_pairs
+
+        opened, _ = open_pairs(corpus, PairConfig(source, target))  # which refuses what training would refuse
+    else:
+        opened = load_corpus(corpus, columns=columns)
     coverage = Tokenizer.load(tokenizer).coverage if tokenizer else None
-    found = preflight(load_corpus(corpus, columns=columns), columns, coverage=coverage)
+    found = preflight(opened, columns, coverage=coverage)
     _print([render(found)])
     if found.errors:
         sys.exit(2)
@@ -220,7 +232,7 @@ def fetch_corpus(corpus: str, out: str | None) -> None:
 @_settings(TokenizeConfig)
 def train_tokenizer(recipe: str | None, **options: Any) -> None:
     """Learn a tokeniser from the training split of a corpus."""
-    config = configure(TokenizeConfig, recipe=recipe, **options)
+    config = configure(TokenizeConfig, recipe=recipe, **_given(options))
     with _training():
         from nlpseq.stages.tokenize import train_tokenizer
 
@@ -269,7 +281,7 @@ def decode_ids(model: str, texts: tuple[str, ...], batch_size: int, as_json: boo
 @_settings(TranslateConfig)
 def train_translator(recipe: str | None, **options: Any) -> None:
     """Learn to translate from a corpus of pairs; trains the tokeniser as well where none is given."""
-    config = configure(TranslateConfig, recipe=recipe, **options)
+    config = configure(TranslateConfig, recipe=recipe, **_given(options))
     with _training():
         from nlpseq.stages.translate import train_translator
 
@@ -307,7 +319,7 @@ def run_translator(
 @translate.command("evaluate")
 @_model
 @click.option("--corpus", required=True, metavar="NAME|PATH", help="Corpus by name, or a file or folder of yours.")
-@click.option("--split", default="test", show_default=True, help="Split to score.")
+@click.option("--split", default="test", show_default=True, help="Split to score; all rows of a file: all.")
 @click.option("--source", metavar="COLUMN", help="Column of the source; the model's own when absent.")
 @click.option("--target", metavar="COLUMN", help="Column of the target; the model's own when absent.")
 @click.option("--against", metavar="DIR", help="Another translator, compared by paired bootstrap.")
@@ -325,3 +337,6 @@ def evaluate_translator(
         interval = "" if score.low is None else f"  [{score.low:.2f}, {score.high:.2f}]"
         _print([f"{name:18} {score.value:7.2f}{interval}  n={score.n}  {score.signature}"])
     _print([f"{name}: {value}" for name, value in report.counts.items()])
+    for metric, found in report.comparison.items():
+        bounds = f"[{found['low']:.2f}, {found['high']:.2f}]  p {found['p_value']:.3f}  {found['signature']}"
+        _print([f"against the other translator: {metric} difference {found['delta']:.2f}  {bounds}"])

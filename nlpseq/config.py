@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -100,28 +100,47 @@ def configure(cls: type[Config], *, recipe: Path | str | None = None, **options:
     """Return a checked configuration: the defaults, overridden by a recipe, overridden by options.
 
     recipe: a TOML file of setting names, with tables of what differs for a corpus by its name; when absent, the one
-    that nlpseq has for the stage. options: by setting name; strings are read as on the command line, an option that
-    is None counts as not given.
-    Raises UsageError with every fault found, one sentence a line, each with where the value came from.
+    that nlpseq has for the stage. options: by setting name; strings are read as on the command line, None is the
+    absence of a value. Raises UsageError with every fault found, one sentence a line, each with where it came from.
     """
     path = recipe if recipe is not None else share_path("pipelines", str(getattr(cls, "stage", "")), "recipe.toml")
-    keys = read_recipe(path, str(options.get("corpus") or ""))
+    content = read_recipe(path)
+    top = {name: value for name, value in content.items() if not isinstance(value, dict)}
+    tables = {name: value for name, value in content.items() if isinstance(value, dict)}
+    corpus = str(options.get("corpus") or top.get("corpus"))
+    keys = top | tables.get(corpus, {})
     values: dict[str, tuple[object, str]] = {k: (v, f"{path}, key `{k}`") for k, v in keys.items()}
-    values |= {k: (v, f"option --{k.replace('_', '-')}") for k, v in options.items() if v is not None}
-    return _build(cls, values)
+    values |= {k: (v, f"option --{k.replace('_', '-')}") for k, v in options.items()}
+    return _build(cls, values, list(_table_faults(cls, tables, corpus, str(path))))
 
 
-def read_recipe(path: Path | str, table: str) -> dict[str, object]:
-    """Return the keys of a TOML recipe: those at its top, overridden by those of `[table]` where it has that table."""
+def read_recipe(path: Path | str) -> dict[str, Any]:
+    """Return the content of a TOML recipe; UsageError where it is none."""
     try:
-        content = tomllib.loads(Path(path).read_text("utf-8"))
+        return tomllib.loads(Path(path).read_text("utf-8"))
     except OSError as error:
         raise UsageError(sentence("recipe", "be a file that can be read", str(path), error.strerror)) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(sentence("recipe", "be a TOML file", f"not one ({error})", str(path), quote=False)) from None
-    flat = {k: v for k, v in content.items() if not isinstance(v, dict)}
-    chosen = content.get(table, {})
-    return flat | (chosen if isinstance(chosen, dict) else {})
+
+
+def _table_faults(cls: type, tables: Mapping[str, Mapping[str, object]], corpus: str, path: str) -> Iterator[str]:
+    """Yield what is wrong with a recipe's tables, those of other corpora too: a slip there would pass unseen."""
+    corpora = {folder.name for folder in share_path("corpora").iterdir()}
+    known = {item.name for item in settings_of(cls)}
+    for table, keys in tables.items():
+        if table not in corpora | {corpus}:
+            must = "be the name of a corpus (settings stand at the top, without a table)"
+            yield sentence(f"[{table}]", must, f"none{did_you_mean(table, corpora)}", path, quote=False)
+            continue
+        for key in keys:
+            if table != corpus and key not in known:
+                yield _unknown(cls, key, known, f"{path}, [{table}]")
+
+
+def _unknown(cls: type, name: str, known: Iterable[str], where: str) -> str:
+    hint = did_you_mean(name, known)
+    return sentence(name, f"be a setting of {cls.__name__}", f"none{hint}", where, quote=False)
 
 
 def check(config: object) -> None:
@@ -142,17 +161,16 @@ def to_plain(config: object) -> dict[str, Any]:
 
 def from_plain(cls: type[Config], plain: Mapping[str, object], where: str) -> Config:
     """Return the configuration that `to_plain` wrote; where: the file it was read from, for messages."""
-    return _build(cls, {name: (value, where) for name, value in plain.items() if value is not None})
+    return _build(cls, {name: (value, where) for name, value in plain.items()})
 
 
-def _build(cls: type[Config], values: Mapping[str, tuple[object, str]]) -> Config:
+def _build(cls: type[Config], values: Mapping[str, tuple[object, str]], faults: Sequence[str] = ()) -> Config:
     known = {item.name: item for item in settings_of(cls)}
-    faults: list[str] = []
+    faults = list(faults)
     plain: dict[str, object] = {}
     for name, (value, where) in values.items():
         if name not in known:
-            hint = did_you_mean(name, known)
-            faults.append(sentence(name, f"be a setting of {cls.__name__}", f"none{hint}", where, quote=False))
+            faults.append(_unknown(cls, name, known, where))
             continue
         item = known[name]
         try:

@@ -3,6 +3,7 @@
 A single file of one's own is cut into train, validation and test by a hash of each row's text: the texts with the
 smallest hashes are the test, the next ones the validation, 5 % each, at least 1 and at most 1,000 texts. So equal texts
 always share a split, the cut does not depend on the order of the lines, and a file that grows keeps most of its cut.
+The split `all` is the whole file in its own order: for a test set of one's own that stands in one file.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ __all__ = ["Corpus", "Split", "catalogue", "corpus_file", "load_corpus", "text_h
 
 _ALIASES = {"valid": "validation", "dev": "validation", "val": "validation"}
 _MOST = 1000  # texts that a single file gives for validation, and for test
+_SHOWN = 3  # faulty lines that a message names
 _MAIN = ("train", "validation", "test")
 
 
@@ -64,9 +66,12 @@ class HashCut:
         """The two thresholds and the rows per split, from one pass that keeps the smallest hashes only."""
         heap: list[int] = []  # negated: heapq keeps the smallest first, the largest kept hash must go first
         counts: dict[int, int] = {}
-        total = 0
+        total = broken = 0
+        faults: list[str] = []
         for record in self.table.scan():
             if isinstance(record.row, CorpusError):
+                broken += 1
+                faults += [str(record.row)] if broken <= _SHOWN else []
                 continue
             total += 1
             value = text_hash(record.row, self.key)
@@ -81,6 +86,9 @@ class HashCut:
         smallest = sorted(counts)
         size = min(max(total // 20, 1), (len(smallest) - 1) // 2)  # so at most _MOST, and train is never empty
         if size < 1:
+            if broken:  # they are the cause, too few rows only what follows from it
+                more = [f"{self.table.name}: {broken - _SHOWN:,} more lines cannot be read."] * (broken > _SHOWN)
+                raise CorpusError("\n".join(faults + more))
             must = "have at least 3 different rows to be cut into train, validation and test"
             raise fault(self.table.name, must, f"has {len(smallest)}", self.table.name)
         held = [sum(counts[value] for value in part) for part in (smallest[:size], smallest[size : 2 * size])]
@@ -138,11 +146,15 @@ class Split:
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus: its splits by name, and its card where it is one that nlpseq knows (None for files of one's own)."""
+    """A corpus: its splits, which share no row, by name; its card where it is one that nlpseq knows; `all` of a file.
+
+    card: None for files of one's own; whole: every row of a single file that was cut into the splits, None elsewhere.
+    """
 
     name: str
     splits: Mapping[str, Split]
     card: Card | None = None
+    whole: Split | None = None
 
     @property
     def task(self) -> str | None:
@@ -155,20 +167,22 @@ class Corpus:
         return self.card.pairs if self.card else ()
 
     def split(self, name: str) -> Split:
-        """Return one split; raises CorpusError that lists the present ones where it is not there."""
-        if name not in self.splits:
-            must = f"be a split of {self.name} ({', '.join(self.splits)})"
-            raise fault(name, must, "is not there", self.name, hint=did_you_mean(name, self.splits))
-        return self.splits[name]
+        """Return one split, "all" of a single file too; raises CorpusError that lists what there is."""
+        present = {split.name: split for split in (*self.splits.values(), self.whole) if split is not None}
+        if name not in present:
+            must = f"be a split of {self.name} ({', '.join(present)})"
+            raise fault(name, must, "is not there", self.name, hint=did_you_mean(name, present))
+        return present[name]
 
 
 def load_corpus(name_or_path: str | Path, *, columns: Sequence[str] | None = None) -> Corpus:
-    """Return a corpus: from a path of yours, else the local mirror, else what was fetched, else the card's source.
+    """Return a corpus: from a path of yours, else its grammar, the local mirror, what was fetched, the card's source.
 
-    name_or_path: a file (.parquet .tsv .csv .jsonl .txt .conll, each also with .gz), a folder with train.*,
-    validation.* (or dev.*, valid.*, val.*) and test.*, the prefix of parallel files (`data/mine` for data/mine.en and
-    data/mine.fr; in a folder train.en, train.fr …), or the name of a card. The mirror is
-    ``$NLPSEQ_CORPORA/<name>/<split>.parquet``. A path wins over a name if it exists.
+    name_or_path: a file (.parquet .tsv .csv .jsonl .txt .conll, each also with .gz), a folder with any of train.*,
+    validation.* (or dev.*, valid.*, val.*) and test.* (train.* alone is cut as a single file is), the prefix of
+    parallel files (`data/mine` for data/mine.en and data/mine.fr; in a folder train.en, train.fr …), or the name of a
+    card. The mirror is ``$NLPSEQ_CORPORA/<name>/<split>.parquet``. A path wins over a name if it exists, and nothing
+    over the grammar of an embedded corpus.
     columns: what rows shall hold, and, in a single file that is cut into splits, first the column whose text decides;
     all columns where None. All digits: the file has no header line and these are its 1-based column numbers.
     Raises CorpusError for what cannot be found or read, with all that was tried.
@@ -176,17 +190,15 @@ def load_corpus(name_or_path: str | Path, *, columns: Sequence[str] | None = Non
     path = Path(name_or_path).expanduser()
     text = str(name_or_path)
     if path.is_dir():
-        splits = _folder(path, columns)
-    elif path.is_file():
-        splits = _cut(open_table(path, columns), columns)
-    elif files := _parallel_files(path, columns):
-        splits = _cut(parallel_table(files, columns), columns)
-    elif os.sep in text or "/" in text or file_format(path):
+        return _folder(path, columns)
+    if path.is_file():
+        return _cut(path.name, open_table(path, columns), columns)
+    if files := _parallel_files(path, columns):
+        return _cut(path.name, parallel_table(files, columns), columns)
+    if os.sep in text or "/" in text or file_format(path):
         must = "be a file, a folder of splits or the prefix of parallel files"
         raise fault(text, must, "nothing is there", f"looked in {path.parent.resolve()}")
-    else:
-        return _named(text, columns)
-    return Corpus(path.name, splits)
+    return _named(text, columns)
 
 
 def corpus_file(name: str, file: str) -> Path:
@@ -210,37 +222,39 @@ def text_hash(row: Row, columns: Iterable[str]) -> int:
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
-def _cut(table: Table, columns: Sequence[str] | None) -> dict[str, Split]:
+def _cut(name: str, table: Table, columns: Sequence[str] | None) -> Corpus:
     cut = HashCut(table, tuple(columns[:1]) if columns else table.columns)
-    return {name: Split(name, table, cut) for name in _MAIN}
+    return Corpus(name, {split: Split(split, table, cut) for split in _MAIN}, whole=Split("all", table))
 
 
-def _folder(folder: Path, columns: Sequence[str] | None) -> dict[str, Split]:
+def _folder(folder: Path, columns: Sequence[str] | None) -> Corpus:
     """Read a folder of splits; where there is only a train file it is cut as a single file is."""
-    groups: dict[str, dict[str, Path]] = {}
+    groups: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
         stem, _, ending = path.name.removesuffix(".gz").partition(".")
         name = _ALIASES.get(stem, stem)
         if path.is_file() and ending and (name in _MAIN or name.startswith("test")):
-            groups.setdefault(name, {})[ending] = path
-    if "train" not in groups:
+            groups.setdefault(name, []).append(path)
+    if not groups:
         held = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
-        must = "hold train.*, and may hold validation.* and test.*"
+        must = "hold train.*, validation.* or test.*"
         raise fault(folder, must, f"holds {held}", f"formats: {' '.join(FORMATS)} or one file per language")
     tables = {name: _group_table(folder, name, files, columns) for name, files in groups.items()}
-    if len(tables) == 1:
-        return _cut(tables["train"], columns)
-    return {name: Split(name, tables[name]) for name in sorted(tables, key=_order)}
+    if list(tables) == ["train"]:
+        return _cut(folder.name, tables["train"], columns)
+    return Corpus(folder.name, {name: Split(name, tables[name]) for name in sorted(tables, key=_order)})
 
 
-def _group_table(folder: Path, name: str, files: Mapping[str, Path], columns: Sequence[str] | None) -> Table:
-    formats = [path for path in files.values() if file_format(path)]
-    if len(formats) == 1:
-        return open_table(formats[0], columns)
-    if formats or len(files) == 1:
-        found = f"has {', '.join(path.name for path in files.values())}"
+def _group_table(folder: Path, name: str, files: Sequence[Path], columns: Sequence[str] | None) -> Table:
+    formats = [path for path in files if file_format(path)]
+    if len(files) == len(formats) == 1:
+        return open_table(files[0], columns)
+    parts = [path.name.removesuffix(".gz").partition(".") for path in files]
+    sides = {ending: path for (_, _, ending), path in zip(parts, files, strict=True)}
+    if formats or not 1 < len(files) == len(sides) or len({stem for stem, _, _ in parts}) > 1:
+        found = f"is {', '.join(path.name for path in files)}"
         raise fault(name, f"be one file with a known ending ({' '.join(FORMATS)}) or one per language", found, folder)
-    return parallel_table(files, columns)
+    return parallel_table(sides, columns)
 
 
 def _parallel_files(prefix: Path, columns: Sequence[str] | None) -> dict[str, Path]:
@@ -259,20 +273,20 @@ def _parallel_files(prefix: Path, columns: Sequence[str] | None) -> dict[str, Pa
 
 
 def _named(name: str, columns: Sequence[str] | None) -> Corpus:
-    for folder in _mirrors():
-        if files := sorted((folder / name).glob("*.parquet")):
-            try:
-                card = read_card(name)
-            except CorpusError:
-                card = None  # a mirror may hold corpora that nlpseq has no card for
-            return Corpus(name, _mirror_splits(files, card, columns), card)
-    card = read_card(name)
-    if card.source.kind == "generated":
+    files = next((found for folder in _mirrors() if (found := sorted((folder / name).glob("*.parquet")))), None)
+    try:
+        card = read_card(name)
+    except CorpusError:
+        if files is None:
+            raise
+        return Corpus(name, _mirror_splits(files, None, columns))  # a mirror may hold corpora that have no card
+    if card.source.kind == "generated":  # before any copy, which an older grammar may have written
         return Corpus(name, _generated(card, columns), card)
-    if not card.splits:
-        raise fault(name, "be a corpus of rows", f"is the files {', '.join(card.artefacts)}", "use corpus_file")
-    folder = fetch(name, cache_folder())
-    return Corpus(name, _mirror_splits(sorted(folder.glob("*.parquet")), card, columns), card)
+    if files is None:
+        if not card.splits:
+            raise fault(name, "be a corpus of rows", f"is the files {', '.join(card.artefacts)}", "use corpus_file")
+        files = sorted(fetch(name, cache_folder()).glob("*.parquet"))
+    return Corpus(name, _mirror_splits(files, card, columns), card)
 
 
 def _mirrors() -> list[Path]:

@@ -23,6 +23,7 @@ from nlpseq.readers import Row, Table, fault, open_table, parallel_table, parque
 
 __all__ = ["cache_folder", "content_hash", "fetch"]
 
+
 def cache_folder() -> Path:
     """Return the folder that `load_corpus` fetches to: ``$XDG_CACHE_HOME/nlpseq/corpora``, else below ``~/.cache``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "nlpseq" / "corpora"
@@ -51,7 +52,8 @@ def fetch(name: str, directory: str | Path) -> Path:
         reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
         tried = f"no {name} in $NLPSEQ_CORPORA ({os.environ.get('NLPSEQ_CORPORA', 'not set')}) or {goal.parent}"
         found = f"is not: {tried}, and {_source_name(card)} gave: {reason}"
-        raise fault(name, "be on this machine or within reach", found, f"try `nlpseq corpora fetch {name}`") from error
+        advice = f"$NLPSEQ_CORPORA may name a folder that holds a copy, {name}/"
+        raise fault(name, "be on this machine or within reach", found, advice) from error
     return goal
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,9 +15,10 @@ from nlpseq.artefact import MANIFEST, read_manifest, write_file
 from nlpseq.config import settings_of, to_plain
 from nlpseq.errors import ArtefactError, sentence
 
-__all__ = ["claim", "fingerprint", "finished", "release"]
+__all__ = ["claim", "fingerprint", "finished", "release", "stamp", "state_folder"]
 
 STATE = "state.pt"  # of a training that was stopped
+KEPT = ("metrics.jsonl", "report.json", "report.html")  # of a state folder, when its run is finished
 _OWN = "settings.json"
 
 
@@ -24,17 +26,27 @@ def fingerprint(config: object, **inputs: str) -> dict[str, Any]:
     """Return everything that determines a result: the settings that are not neutral, and stamps of what is read."""
     neutral = {item.name for item in settings_of(type(config)) if item.neutral}
     plain = {name: value for name, value in to_plain(config).items() if name not in neutral}
-    return plain | {f"({name})": value for name, value in inputs.items()} | {"(nlpseq)": nlpseq.__version__}
+    return plain | {f"text of the {name}": value for name, value in inputs.items()} | {"nlpseq": nlpseq.__version__}
 
 
 def stamp(path: str | Path | None) -> str:
-    """Return what tells whether a file or a folder's files have changed: names, sizes and times; empty for no path."""
+    """Return what tells whether a corpus or a model of one's own has changed: a hash of its content, empty for none.
+
+    path: a file, a folder, a prefix of parallel files, or a model's folder, of which the manifest tells all.
+    """
     root = Path(path) if path else None
-    if root is None or not root.exists():
+    if root is None:
         return ""
-    files = sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else [root]
-    facts = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files if not p.name.startswith(".")]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    if (root / MANIFEST).is_file():
+        root = root / MANIFEST
+    beside = root.parent.glob(f"{root.name}.*") if len(root.parts) > 1 and not root.exists() else [root]
+    inside = root.rglob("*") if root.is_dir() else beside
+    total = hashlib.sha256()
+    files = sorted(p for p in inside if p.is_file() and not p.name.startswith("."))
+    for file in files:
+        with open(file, "rb") as content:
+            total.update(os.fsencode(file.name) + hashlib.file_digest(content, "sha256").digest())
+    return total.hexdigest()[:16] if files else ""
 
 
 def finished(folder: Path, stage: str, *, wanted: Mapping[str, Any], replace: bool) -> bool:
@@ -45,7 +57,7 @@ def finished(folder: Path, stage: str, *, wanted: Mapping[str, Any], replace: bo
     """
     if not (folder / MANIFEST).exists():
         foreign = [p.name for p in folder.glob("*") if p.name not in (".lock", "resume")] if folder.is_dir() else []
-        if foreign and not (folder / "resume" / _OWN).exists():
+        if foreign and not any((folder / "resume").glob(f"*/{_OWN}")):
             must = "be a new folder, an empty one, or one of nlpseq's"
             raise ArtefactError(
                 sentence("out", must, f"a folder with {sorted(foreign)[0]} in it", str(folder), quote=False)
@@ -62,34 +74,42 @@ def finished(folder: Path, stage: str, *, wanted: Mapping[str, Any], replace: bo
     return False
 
 
-def claim(folder: Path, *, wanted: Mapping[str, Any], replace: bool, resume: bool) -> Path:
-    """Return `folder/resume`, which then belongs to this run: what an earlier try of the same run left is still there.
+def state_folder(folder: Path, wanted: Mapping[str, Any]) -> Path:
+    """Return where the run of this fingerprint keeps its resume state: another run's is another folder."""
+    digest = hashlib.sha256(json.dumps(dict(wanted), sort_keys=True).encode()).hexdigest()
+    return folder / "resume" / digest[:12]
 
-    Raises ArtefactError where an unfinished run with other settings has saved a state, unless `replace` is given: one
-    that stopped before (a wrong column, say) has nothing to lose.
+
+def claim(folder: Path, *, wanted: Mapping[str, Any], replace: bool, resume: bool) -> Path:
+    """Return the state folder of this run: what an earlier try of the same run left is still there.
+
+    Raises ArtefactError where an unfinished run with other settings has saved a state, unless `replace` is given; even
+    then that state stays until this run is finished, so that a slip in an option costs nothing.
     """
-    own = folder / "resume" / _OWN
-    try:
-        held = json.loads(own.read_bytes())
-    except (OSError, ValueError):
-        held = None
-    if held != wanted and not replace and (own.parent / STATE).exists():
+    mine = state_folder(folder, wanted)
+    others = [state.parent for state in sorted((folder / "resume").glob(f"*/{STATE}")) if state.parent != mine]
+    if others and not replace:
+        try:
+            held = json.loads((others[0] / _OWN).read_bytes())
+        except (OSError, ValueError):
+            held = None
         if not isinstance(held, dict):
             must = "be as nlpseq wrote it (--replace starts anew)"
-            raise ArtefactError(sentence(str(own), must, "damaged or absent", quote=False))
+            raise ArtefactError(sentence(str(others[0] / _OWN), must, "damaged or absent", quote=False))
         _refuse(folder, held, wanted)
-    if held != wanted or not resume:
-        shutil.rmtree(own.parent, ignore_errors=True)
-    own.parent.mkdir(parents=True, exist_ok=True)
-    write_file(own, json.dumps(wanted, indent=1).encode())
-    return own.parent
+    if not resume:
+        shutil.rmtree(mine, ignore_errors=True)
+    mine.mkdir(parents=True, exist_ok=True)
+    write_file(mine / _OWN, json.dumps(wanted, indent=1).encode())
+    return mine
 
 
-def release(folder: Path) -> None:
-    """Remove the resume state of a run that is finished; its log stays as `metrics.jsonl`."""
-    log = folder / "resume" / "metrics.jsonl"
-    if log.exists():
-        write_file(folder / "metrics.jsonl", log.read_bytes())
+def release(folder: Path, wanted: Mapping[str, Any]) -> None:
+    """Take log and report of a run that is finished out of its state folder, and remove all resume states."""
+    mine = state_folder(folder, wanted)
+    for name in KEPT:
+        if (mine / name).exists():
+            os.replace(mine / name, folder / name)
     shutil.rmtree(folder / "resume", ignore_errors=True)
 
 

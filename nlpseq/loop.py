@@ -22,6 +22,7 @@ from torch import Tensor, distributed
 
 from nlpseq.artefact import write_file
 from nlpseq.errors import ArtefactError, Interrupted, WorkError, sentence
+from nlpseq.folders import STATE
 from nlpseq.training import Run, Step, Task, averaged, fit
 
 __all__ = ["Event", "Watch", "train", "unwatched"]
@@ -49,7 +50,7 @@ def unwatched(event: Event) -> None:
 
 @dataclass
 class _Log:
-    """`resume/metrics.jsonl`: one line a look or validation; cut back to the saved length when a run is resumed."""
+    """`metrics.jsonl`: one line a look or validation; cut back to the saved length when a run is resumed."""
 
     path: Path
     size: int = 0
@@ -78,17 +79,17 @@ class _Log:
 
 
 def train(
-    run: Run, task: Task, *, folder: Path, fingerprint: str, evaluate: Callable[[], dict[str, float]], watch: Watch
+    run: Run, task: Task, *, folder: Path, evaluate: Callable[[], dict[str, float]], watch: Watch
 ) -> dict[str, Tensor]:
-    """Return the best weights of a training, validated by `evaluate`, resumed from `folder/resume` where it can be.
+    """Return the best weights of a training, validated by `evaluate`, resumed from its state folder where it can be.
 
-    fingerprint: of everything that determines the result, a state with another one is not taken up; evaluate: returns
-    the scores on validation, with the model as it then is; watch: is handed events to show.
+    folder: of this very run's `state.pt` and `metrics.jsonl`; evaluate: returns the scores on validation, with the
+    model as it then is; watch: is handed events to show.
     Raises Interrupted after SIGINT or SIGTERM, with the state saved; WorkError where the loss is not finite.
     """
-    state = folder / "resume" / "state.pt"
-    log = _Log(folder / "resume" / "metrics.jsonl")
-    log.cut(_take_up(run, state, fingerprint))
+    state = folder / STATE
+    log = _Log(folder / "metrics.jsonl")
+    log.cut(_take_up(run, state))
     if run.step:
         watch(Event("resumed", "", run.step, run.total))
     saved = time.monotonic()
@@ -105,13 +106,13 @@ def train(
                     break
             stop = _agreed(run, bool(caught))
             if stop or _agreed(run, time.monotonic() - saved > run.config.save_minutes * 60):
-                _save(run, state, fingerprint, log.synced())
+                _save(run, state, log.synced())
                 saved = time.monotonic()
                 watch(Event("saved", "", run.step, run.total))
             if stop:
                 place = f"step {run.step:,} of {run.total:,}"
                 raise Interrupted(f"Stopped at {place}; the state is saved, the same command goes on from there.")
-        _save(run, state, fingerprint, log.synced())  # what follows, such as the test's scores, may still fail
+        _save(run, state, log.synced())  # what follows, such as the test's scores, may still fail
     return run.best_weights
 
 
@@ -119,8 +120,8 @@ def _patience_is_up(run: Run) -> bool:
     return run.config.patience is not None and run.waited >= run.config.patience
 
 
-def _take_up(run: Run, path: Path, fingerprint: str) -> int:
-    """Restore a saved state where there is one that fits; return the length that the log had then."""
+def _take_up(run: Run, path: Path) -> int:
+    """Restore a saved state where there is one; return the length that the log had then."""
     if not path.exists():
         return 0
     try:
@@ -128,8 +129,6 @@ def _take_up(run: Run, path: Path, fingerprint: str) -> int:
         if hashlib.sha256(content[:-_HASH]).digest() != content[-_HASH:]:  # torch.load would take a flipped bit
             raise ValueError
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        if state["fingerprint"] != fingerprint:
-            return 0
         run.restore(state)
         return int(state["log"])
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError, pickle.UnpicklingError):
@@ -137,10 +136,10 @@ def _take_up(run: Run, path: Path, fingerprint: str) -> int:
         raise ArtefactError(sentence(str(path), must, "damaged", quote=False)) from None
 
 
-def _save(run: Run, path: Path, fingerprint: str, log: int) -> None:
+def _save(run: Run, path: Path, log: int) -> None:
     if run.world.rank == 0:
         buffer = io.BytesIO()
-        torch.save(run.state() | {"fingerprint": fingerprint, "log": log}, buffer)
+        torch.save(run.state() | {"log": log}, buffer)
         content = buffer.getvalue()
         write_file(path, content + hashlib.sha256(content).digest())
 
@@ -152,18 +151,18 @@ def _evaluation_is_due(run: Run, step: Step) -> bool:
 
 def _look(run: Run, log: _Log, watch: Watch) -> None:
     """Read the losses since the last look, write one line, stop where one is not finite."""
-    losses = torch.stack([torch.stack([s.loss, s.norm]) for s in log.window]).tolist()
-    for step, (loss, norm) in zip(log.window, losses, strict=True):
+    read = torch.stack([torch.stack([s.loss, s.norm, s.tokens]) for s in log.window]).tolist()
+    for step, (loss, norm, count) in zip(log.window, read, strict=True):
         if not math.isfinite(loss + norm):
-            found = f"{loss} at step {step.step:,}, learning rate {step.rate:.2e}, gradient norm {norm:.3g}"
+            found = f"{loss / count} at step {step.step:,}, learning rate {step.rate:.2e}, gradient norm {norm:.3g}"
             raise WorkError(sentence("loss", "stay finite (the last saved state is kept)", found, quote=False))
-    seconds = time.perf_counter() - log.since
+    seconds, tokens = time.perf_counter() - log.since, sum(count for _, _, count in read)
     values = {
         "epoch": log.window[-1].epoch,
-        "loss": sum(loss for loss, _ in losses) / len(losses),
-        "norm": sum(norm for _, norm in losses) / len(losses),
+        "loss": sum(loss for loss, _, _ in read) / tokens,
+        "norm": sum(norm for _, norm, _ in read) / len(read),
         "rate": log.window[-1].rate,
-        "tokens_per_second": sum(s.tokens for s in log.window) * run.world.size / max(seconds, 1e-9),
+        "tokens_per_second": tokens / max(seconds, 1e-9),
     }
     log.window.clear()
     log.since = time.perf_counter()
@@ -178,6 +177,9 @@ def _validate(run: Run, log: _Log, evaluate: Callable[[], dict[str, float]], wat
         run.model.eval()
         scores = _shared(run, evaluate)
         value = scores[run.config.metric]
+        if not math.isfinite(value):
+            must = "stay finite on validation (the last saved state is kept)"
+            raise WorkError(sentence(run.config.metric, must, f"{value} at step {run.step:,}", quote=False))
         better = run.best is None or (value < run.best if run.config.metric == "loss" else value > run.best)
         run.waited = 0 if better else run.waited + 1
         if better:

@@ -160,7 +160,7 @@ def paired_bootstrap(
     low, high = _interval(differences)
     signature = _signature(scorer, samples, seed)
     ours, theirs = (
-        Score(value, *_cut(_interval(draw)), len(references), signature)
+        Score(value, *_bounds(draw, value), len(references), signature)
         for value, draw in zip(values, draws, strict=True)
     )
     p_value = (as_far + 1) / (samples + 1)
@@ -206,7 +206,7 @@ def _scored(metric: Any, hypotheses: Sequence[str], references: Sequence[str]) -
     if n == 1:  # every resample of one sentence is that sentence: an interval of width zero would be a lie
         return Score(value, None, None, n, str(metric.get_signature()))
     (draws,) = _resampled(metric, [table], SAMPLES, SEED)
-    return Score(value, *_cut(_interval(draws)), n, _signature(metric, SAMPLES, SEED))
+    return Score(value, *_bounds(draws, value), n, _signature(metric, SAMPLES, SEED))
 
 
 def _statistics(metric: Any, hypotheses: Sequence[str], references: Sequence[str]) -> NDArray[np.float64]:
@@ -239,6 +239,12 @@ def _interval(draws: NDArray[np.float64]) -> tuple[float, float]:
     tail = len(ordered) // 40
     half = (ordered[-1 - tail] - ordered[tail]) / 2
     return mean - half, mean + half
+
+
+def _bounds(draws: NDArray[np.float64], value: float) -> tuple[float, float]:
+    """The interval on the scale; where all resamples are alike, rounding must not put the value beside it."""
+    low, high = (value if math.isclose(bound, value, rel_tol=1e-12) else bound for bound in _cut(_interval(draws)))
+    return low, high
 
 
 def _cut(interval: tuple[float, float]) -> tuple[float, float]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, astuple, dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -45,6 +45,10 @@ class Counts:
     source_unknown: int = 0
     target_unknown: int = 0
     masked: int = 0
+
+    def plus(self, other: Counts) -> Counts:
+        """Return the counts of both."""
+        return Counts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
     def describe(self) -> dict[str, float | int]:
         """Return the counts and the shares of `[UNK]`, in percent."""
@@ -138,28 +142,22 @@ def encode_split(
 ) -> PairData:
     """Write a split as ids to `<path>.*` in bounded memory and return it memory-mapped.
 
-    max_length: pairs with a longer side (in tokens) are left out and counted, as are pairs with an empty side; None
-    keeps all. backwards: the source's tokens are reversed. A split that has been written whole is not written again.
+    max_length: pairs with a longer side (in tokens) are left out and counted; None keeps them. Pairs with an empty
+    side are always left out and counted. backwards: the source's tokens are reversed. A split that has been written
+    whole is not written again.
     """
     done = Path(f"{path}.json")
     if not done.exists():
         writers = RaggedWriter(Path(f"{path}.source")), RaggedWriter(Path(f"{path}.target"))
-        totals = [0] * 9
-        pairs = texts(split, columns)
-        while block := list(islice(pairs, _AT_ONCE)):
-            counted = _encode(
-                block,
-                tokenizer,
-                languages=[language(column) for column in columns],
-                writers=writers,
-                max_length=max_length,
-                backwards=backwards,
-            )
-            totals = [a + b for a, b in zip(totals, counted, strict=True)]
-            told(totals[0])
+        counts = Counts()
+        for kept, counted in _blocks(texts(split, columns), tokenizer, [language(c) for c in columns], max_length):
+            writers[0].write([[*(s[::-1] if backwards else s), EOS] for s, _ in kept])
+            writers[1].write([[*t, EOS] for _, t in kept])
+            counts = counts.plus(counted)
+            told(counts.rows)
         for writer in writers:
             writer.close()
-        write_file(done, json.dumps(asdict(Counts(*totals))).encode())
+        write_file(done, json.dumps(asdict(counts)).encode())
     try:
         counts = Counts(**json.loads(done.read_bytes()))
     except (ValueError, TypeError):
@@ -168,32 +166,36 @@ def encode_split(
     return PairData(load_ragged(Path(f"{path}.source")), load_ragged(Path(f"{path}.target")), counts)
 
 
-def _encode(
-    block: Sequence[tuple[str, str]],
-    tokenizer: Tokenizer,
-    *,
-    languages: Sequence[str | None],
-    writers: tuple[RaggedWriter, RaggedWriter],
-    max_length: int | None,
-    backwards: bool,
-) -> list[int]:
-    masked = [normalised_pair(source, target, tokenizer.config, languages) for source, target in block]
-    sources = tokenizer.encode_normalised([pair.source.text for pair in masked])
-    targets = tokenizer.encode_normalised([pair.target.text for pair in masked])
-    pairs = list(zip(sources, targets, strict=True))
-    filled = [max_length is None or bool(s and t) for s, t in pairs]
-    short = [max_length is None or max(len(s), len(t)) <= max_length for s, t in pairs]
-    kept = [pair for pair, a, b in zip(pairs, filled, short, strict=True) if a and b]
-    writers[0].write([[*(s[::-1] if backwards else s), EOS] for s, _ in kept])
-    writers[1].write([[*t, EOS] for _, t in kept])
-    return [
-        len(block),
-        len(kept),
-        filled.count(False),
-        sum(a and not b for a, b in zip(filled, short, strict=True)),
-        sum(len(s) for s, _ in kept),
-        sum(len(t) for _, t in kept),
-        sum(tokenizer.unknown(s) for s, _ in kept),
-        sum(tokenizer.unknown(t) for _, t in kept),
-        sum(len(pair.source.values) for pair in masked),
-    ]
+def count(pairs: Iterable[tuple[str, str]], tokenizer: Tokenizer, languages: Sequence[str | None]) -> Counts:
+    """Return what becomes of pairs of raw text under a tokeniser."""
+    counts = Counts()
+    for _, counted in _blocks(pairs, tokenizer, languages, None):
+        counts = counts.plus(counted)
+    return counts
+
+
+def _blocks(
+    pairs: Iterable[tuple[str, str]], tokenizer: Tokenizer, languages: Sequence[str | None], max_length: int | None
+) -> Iterator[tuple[list[tuple[list[int], list[int]]], Counts]]:
+    """Yield, for so many rows at once, the pairs of ids that are kept and what became of all of them."""
+    rows = iter(pairs)
+    while block := list(islice(rows, _AT_ONCE)):
+        masked = [normalised_pair(source, target, tokenizer.config, languages) for source, target in block]
+        sources = tokenizer.encode_normalised([pair.source.text for pair in masked])
+        targets = tokenizer.encode_normalised([pair.target.text for pair in masked])
+        filled = [pair for pair in zip(sources, targets, strict=True) if all(pair)]
+        kept = [(s, t) for s, t in filled if max_length is None or max(len(s), len(t)) <= max_length]
+        yield (
+            kept,
+            Counts(
+                rows=len(block),
+                kept=len(kept),
+                empty=len(block) - len(filled),
+                long=len(filled) - len(kept),
+                source_tokens=sum(len(s) for s, _ in kept),
+                target_tokens=sum(len(t) for _, t in kept),
+                source_unknown=sum(tokenizer.unknown(s) for s, _ in kept),
+                target_unknown=sum(tokenizer.unknown(t) for _, t in kept),
+                masked=sum(len(pair.source.values) for pair in masked),
+            ),
+        )

@@ -195,7 +195,9 @@ def restore(
     The k-th placeholder of a kind takes the k-th value of that kind; one too many is dropped with the space before it.
     language: "en" writes 1,000.5, "fr" 1 000,5 (U+202F), "de" 1.000,5, with thousands parted only where they were
     in the source; any other or None leaves numbers as typed, and so does the source's own. source_language: as in
-    `mask_pair`. Dates, times, versions, 007 and links are always as typed, and so is the sign.
+    `mask_pair`. Signs, links and what cannot be a plain number are always as typed: 10:30, 1/2, 2014-01-05, 1.2.3, 007.
+    What has the form of one decimal is taken for a number whatever it means, as its sentence is not read: from English
+    to French the version in "Python 3.11" becomes 3,11, and so does the time in "at 10.30".
     """
     queues = {kind: iter([value.text for value in values if value.kind == kind]) for kind in ("[NUM]", "[URL]")}
     counts = Counter[bool]()

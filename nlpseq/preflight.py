@@ -9,16 +9,18 @@ from typing import Any, Literal
 
 from nlpseq.corpora import Corpus, Split, text_hash
 from nlpseq.errors import CorpusError, did_you_mean
-from nlpseq.readers import Record, Row, fault
+from nlpseq.readers import Record, Row, column_names, fault
 
 __all__ = ["ColumnStatistics", "Fault", "Preflight", "SplitStatistics", "preflight", "render"]
 
 Coverage = Callable[[str], tuple[int, int]]
 
+_FEW = 3  # words: a shorter side counts as this long in a ratio, for one word may well be ten in another language
+
 
 @dataclass(frozen=True)
 class Fault:
-    """One kind of fault: an "error" must be mended, a "warning" is only said, or names rows that training will skip."""
+    """One kind of fault: an "error" must be mended, a "warning" is only said."""
 
     severity: Literal["error", "warning"]
     message: str
@@ -47,7 +49,7 @@ class SplitStatistics:
 
 @dataclass(frozen=True)
 class _Limits:
-    """What a row may be before training skips it; None switches a check off."""
+    """What a row may be before it is said; None switches a check off."""
 
     max_words: int | None
     max_characters: int | None
@@ -143,7 +145,7 @@ class _Pass:
         values = [row[column] for column in self.columns]
         for column, value in zip(self.columns, values, strict=True):
             self.statistics[column].add(value, self.coverage)
-        for kind in _skips(self.columns, values, self.limits):
+        for kind in _oddities(self.columns, values, self.limits):
             self.warnings.setdefault(kind, _Tally()).add(str(record.number))
         if len(values) > 1:
             self.identical += values[0] == values[1]
@@ -160,7 +162,7 @@ class _Pass:
         yield from (Fault("error", message) for message in self.broken.places)
         if (more := self.broken.count - len(self.broken.places)) > 0:
             yield Fault("error", f"{name}: {more:,} more lines cannot be read.")
-        if self.rows == 0:
+        if self.rows == 0 and not self.broken.count:
             yield Fault("error", str(fault(name, "have at least one row", "has none", self.split.table.name)))
         if self.uneven.count:
             both = f"{self.columns[0]} and {self.columns[1]}"
@@ -173,22 +175,25 @@ def preflight(
     corpus: Corpus,
     columns: Sequence[str] | None = None,
     *,
-    max_words: int | None = None,
-    max_characters: int | None = None,
-    max_ratio: float | None = None,
+    max_words: int | None = 1000,
+    max_characters: int | None = 10_000,
+    max_ratio: float | None = 9,
     coverage: Coverage | None = None,
 ) -> Preflight:
     """Return statistics and all faults of a corpus, from one streaming pass over each split.
 
     columns: the columns that will be trained on, such as ("en", "fr"); None takes the card's, or all.
-    max_words, max_characters: what a side may hold before training skips the row; max_ratio: how many words one of the
-    first two columns may have for each word of the other; None switches a check off.
+    max_words, max_characters: what a side may hold, and max_ratio: how many words one of the first two columns may
+    have for each word of the other (which counts as three at least; not asked where the card's task is no
+    translation), before the row is a warning; None switches a check off. A warning leaves the row in the corpus:
+    what training leaves out are pairs with an empty side, and those beyond its own `max_length` in tokens.
     coverage: gives the number of units and of unknown units in a text (a tokeniser's).
     Texts of the first column that stand in train and in another split are found with 8 bytes for each text of the
     other splits. Raises nothing: what cannot be read is a fault.
     """
     wanted = tuple(columns) if columns else _default_columns(corpus)
-    limits = _Limits(max_words, max_characters, max_ratio)
+    pairs = corpus.task in (None, "translation")
+    limits = _Limits(max_words, max_characters, max_ratio if pairs else None)
     found: list[Fault] = []
     results: dict[str, SplitStatistics] = {}
     samples: dict[str, list[Row]] = {}
@@ -201,7 +206,7 @@ def preflight(
             try:
                 found += _overlaps(work, held) if name == "train" else _hold(work, held)
             except CorpusError as error:  # the file cannot be cut into splits
-                found.append(Fault("error", str(error)))
+                found += [Fault("error", line) for line in str(error).splitlines()]
                 continue
             results[name], samples[name] = work.result(), work.samples
             found += [*work.faults(), *_card_differs(corpus, name, work.rows)]
@@ -228,22 +233,23 @@ def _default_columns(corpus: Corpus) -> tuple[str, ...]:
     return tuple(c for c in corpus.card.columns.values() if c in present) if corpus.card else present
 
 
-def _skips(columns: Sequence[str], values: Sequence[Any], limits: _Limits) -> Iterator[str]:
-    """Yield the reasons for which training will skip a row."""
+def _oddities(columns: Sequence[str], values: Sequence[Any], limits: _Limits) -> Iterator[str]:
+    """Yield what is to be said of a row."""
     lengths = [_words(value) for value in values]
     for column, value, length in zip(columns, values, lengths, strict=True):
         if length == 0:
             yield f"have nothing in {column} and will be skipped"
         if limits.max_words is not None and length > limits.max_words:
-            yield f"have more than {limits.max_words:,} words in {column} and will be skipped"
+            yield f"are very long, with more than {limits.max_words:,} words in {column}"
         if limits.max_characters is not None and len(_text(value)) > limits.max_characters:
-            yield f"have more than {limits.max_characters:,} characters in {column} and will be skipped"
-    if limits.max_ratio is not None and min(lengths) > 0 and max(lengths[:2]) > limits.max_ratio * min(lengths[:2]):
-        yield f"have sides whose lengths differ more than {limits.max_ratio:g} times and will be skipped"
+            yield f"are very long, with more than {limits.max_characters:,} characters in {column}"
+    short, long = min(lengths[:2]), max(lengths[:2])
+    if limits.max_ratio is not None and short > 0 and long > limits.max_ratio * max(short, _FEW):
+        yield f"differ much in length, one side more than {limits.max_ratio:g} times the other"
 
 
 def _missing(column: str, split: Split) -> Fault:
-    must = f"be one of the columns {', '.join(split.columns)} of {split.name}"
+    must = f"be one of the columns {column_names(split.columns)} of {split.name}"
     hint = did_you_mean(column, split.columns)
     return Fault("error", str(fault(column, must, "is none of them", split.table.name, hint=hint)))
 

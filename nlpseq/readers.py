@@ -20,7 +20,18 @@ from typing import Any, NamedTuple
 
 from nlpseq.errors import CorpusError, did_you_mean
 
-__all__ = ["FORMATS", "Record", "Row", "Table", "fault", "file_format", "memory_table", "open_table", "parallel_table"]
+__all__ = [
+    "FORMATS",
+    "Record",
+    "Row",
+    "Table",
+    "column_names",
+    "fault",
+    "file_format",
+    "memory_table",
+    "open_table",
+    "parallel_table",
+]
 
 Row = dict[str, Any]
 
@@ -146,13 +157,27 @@ def parquet_table(path: Path, wanted: Sequence[str] | None, labels: Mapping[str,
     return Table(str(path), columns, scan, rows, "row")
 
 
-def pick(wanted: Sequence[str] | None, present: tuple[str, ...], where: str) -> tuple[str, ...]:
-    """Return the wanted columns, all present ones where None is wanted; raises CorpusError for one that is missing."""
+def pick(wanted: Sequence[str] | None, present: tuple[str, ...], where: str, *, hint: str = "") -> tuple[str, ...]:
+    """Return the wanted columns, all present ones where None is wanted; raises CorpusError for one that is missing.
+
+    hint: what to try where no present name is near the missing one.
+    """
     for column in wanted or ():
         if column not in present:
-            must = f"be one of the columns {', '.join(present) or '(none)'}"
-            raise fault(column, must, "is none of them", where, hint=did_you_mean(column, present))
+            must = f"be one of the columns {column_names(present)}"
+            raise fault(column, must, "is none of them", where, hint=did_you_mean(column, present) or hint)
     return tuple(wanted) if wanted else present
+
+
+def column_names(names: Sequence[str]) -> str:
+    """Return column names for a message, cut short: a file without a header line has sentences in their place."""
+    listed = ", ".join(_brief(name) for name in names[:8]) or "(none)"
+    return listed if len(names) <= 8 else f"{listed}, … ({len(names)} in all)"
+
+
+def _brief(name: str) -> str:
+    text = " ".join(name.split())
+    return text if len(text) <= 40 else text[:39] + "…"
 
 
 def check_text(path: Path) -> None:
@@ -169,6 +194,8 @@ def check_text(path: Path) -> None:
     if (nul := head.find(b"\0")) >= 0:
         found = "is binary or UTF-16 (it holds NUL bytes)"
         raise fault(path.name, "be UTF-8 text", found, f"{path}, line {head.count(10, 0, nul) + 1}")
+    if b"\r" in head and b"\n" not in head:
+        raise fault(path.name, "end its lines with line feeds", "has carriage returns alone", path)
 
 
 def read_lines(path: Path) -> Iterator[Record]:
@@ -216,8 +243,9 @@ def _cell_table(
     names = tuple(str(i) for i in range(1, len(header) + 1)) if headless else tuple(header)
     if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         found = f"is that of {names.count(repeated[0])}"
-        raise fault(repeated[0], "be the name of one column", found, f"{path}, line 1")
-    columns = pick(wanted, names, f"{path}, line 1")
+        raise fault(_brief(repeated[0]), "be the name of one column", found, f"{path}, line 1")
+    hint = "" if headless else "; no header line? Number the columns, as in `--source 1 --target 2`."
+    columns = pick(wanted, names, f"{path}, line 1", hint=hint)
     places = [(column, names.index(column)) for column in columns]
 
     def scan() -> Iterator[Record]:
@@ -279,7 +307,7 @@ def _jsonl_table(path: Path, wanted: Sequence[str] | None) -> Table:
             if isinstance(row, CorpusError):
                 yield Record(number, row)
             elif missing := [column for column in columns if column not in row]:
-                must = f"be in every object, as {', '.join(columns)} are in the first"
+                must = f"be in every object, as {column_names(columns)} are in the first"
                 yield Record(number, fault(missing[0], must, "is missing", f"{path}, line {number}"))
             else:
                 yield Record(number, {column: row[column] for column in columns})

@@ -151,6 +151,7 @@ class Report:
     """All that a stage has to say about one evaluation.
 
     seconds: how long the work took; counts: plain numbers that are no scores ([UNK], restored numbers);
+    comparison: by metric, how far from another system (`metrics.Comparison`);
     machine, versions: filled in by themselves; written: date for the page, absent by default so that pages compare.
     """
 
@@ -161,6 +162,7 @@ class Report:
     seconds: float
     settings: Mapping[str, Any] = field(default_factory=dict)
     counts: Mapping[str, Any] = field(default_factory=dict)
+    comparison: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     blocks: Sequence[Block] = ()
     machine: Mapping[str, Any] = field(default_factory=machine)
     versions: Mapping[str, str] = field(default_factory=versions)
@@ -178,7 +180,7 @@ class Report:
             "versions": self.versions,
             "settings": self.settings,
             "counts": self.counts,
-        }
+        } | ({"comparison": self.comparison} if self.comparison else {})
         return {key: _plain(value) for key, value in plain.items()}
 
 

@@ -42,12 +42,11 @@ def greedy(
     tokens = torch.full((len(limits),), go, device=device)
     scores = torch.zeros(len(limits), device=device)
     ended = limit == 0
+    never = torch.tensor(list(banned), dtype=torch.int64).to(device, non_blocking=True)
     written: list[Tensor] = []
     for count in range(max(limits, default=0)):
         logits, state = step(tokens, state)
-        logits = logits.float()
-        if banned:
-            logits[:, list(banned)] = -torch.inf
+        logits = logits.float().index_fill(1, never, -torch.inf)
         best, tokens = torch.log_softmax(logits, 1).max(1)
         scores += torch.where(ended, 0.0, best)
         tokens = torch.where(ended, eos, tokens)

@@ -61,7 +61,7 @@ class TokenizerConfig:
     numbers: bool = setting(True, "Numbers become [NUM] and are restored from the source.")
     links: bool = setting(True, "Links and e-mail addresses become [URL] and are restored from the source.")
     sample: int = setting(
-        1_000_000, "Sentences that subwords are learnt from, drawn evenly over the corpus.", low=100, high=100_000_000
+        1_000_000, "Rows that units are learnt from, drawn evenly over the training split.", low=100, high=100_000_000
     )
 
 
@@ -169,5 +169,3 @@ class TranslateConfig:
     def faults(self) -> Iterator[str]:
         """Yield what cannot be, as sentences."""
         yield from self.run.faults()
-        if self.training.max_steps is None and self.training.epochs < 1 and self.training.evaluate_steps is None:
-            yield sentence("epochs", "be at least 1 where evaluate_steps is absent", self.training.epochs)

@@ -12,9 +12,15 @@ from nlpseq.vocab import EOS, GO, NUM, PAD, SPECIALS, UNK
 __all__ = ["Subwords", "train_subwords"]
 
 _THREADS = 4  # fixed, since sums over threads would otherwise make the model depend on the machine
-_ESCAPES = "".join(sorted(set("".join(SPECIALS) + "\\")))  # what a typed "[NUM]" is escaped with must have ids
+# What a typed "[NUM]" or "[num]" is escaped with must have ids.
+_ESCAPES = "".join(sorted({*"\\", *(letter for word in SPECIALS for letter in word.lower() + word.upper())}))
 
 _BREAKS = re.compile(r"[\t-\r\x1c-\x1f\x85\u2028\u2029]")  # white space to SentencePiece is the space alone
+
+
+def _clean(text: str) -> str:
+    """Return the text as SentencePiece takes it: its own sign for a space, U+2581, becomes a plain low line."""
+    return _BREAKS.sub(" ", text).replace("\u2581", "_")
 
 
 class Subwords:
@@ -38,12 +44,12 @@ class Subwords:
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of each text; a stretch of unknown characters is one `[UNK]`."""
-        encoded: list[list[int]] = self._processor.encode([_BREAKS.sub(" ", text) for text in texts])
+        encoded: list[list[int]] = self._processor.encode([_clean(text) for text in texts])
         return encoded
 
     def pieces(self, text: str) -> list[str]:
         """Return the pieces of a text as they are written, `▁` for the space before a word."""
-        pieces: list[str] = self._processor.encode(_BREAKS.sub(" ", text), out_type=str)
+        pieces: list[str] = self._processor.encode(_clean(text), out_type=str)
         return pieces
 
     def units(self, ids: Sequence[int]) -> list[str]:
@@ -63,7 +69,8 @@ def train_subwords(lines: Iterable[str], *, kind: str, size: int) -> Subwords:
     """
     import sentencepiece
 
-    texts = (_BREAKS.sub(" ", line) for line in lines if line.strip())
+    failures: list[Exception] = []
+    texts = (_clean(line) for line in _noting(lines, failures) if line.strip())
     first = next(texts, None)
     if first is None:
         raise CorpusError(sentence("train", "have text to learn subwords from", "empty", quote=False))
@@ -93,11 +100,22 @@ def train_subwords(lines: Iterable[str], *, kind: str, size: int) -> Subwords:
             minloglevel=2,
         )
     except RuntimeError as error:
+        if failures:  # of the corpus: SentencePiece hides it in an error of its own
+            raise failures[0] from None
         if "required_chars" not in str(error) and "vocab" not in str(error).lower():
             raise
         must = "be at least the number of distinct characters of the text plus the special tokens"
         raise UsageError(sentence("vocab_size", must, size)) from None
     return Subwords(model.getvalue())
+
+
+def _noting(lines: Iterable[str], failures: list[Exception]) -> Iterable[str]:
+    """Yield the lines; what reading them raises is also noted."""
+    try:
+        yield from lines
+    except Exception as error:
+        failures.append(error)
+        raise
 
 
 def _with(first: str, rest: Iterable[str]) -> Iterable[str]:

@@ -9,6 +9,7 @@ r"""Words and their spans for scripts that put spaces between words, and the way
     dogs', 'tis               dogs·'  '·tis
     ʼ (U+02BC)                a letter, as Unicode says: мʼякий whole, and lʼeau whole as well
     est-ce, covid-19          whole, with - (U+002D), ‐ and ‑; 20-year-old, word--word: whole, word·--·word
+    AT&T, R&D, C++            whole; x & y, C+, a++b: in parts
     U.S.A., e.g., p.m.        whole with the last full stop, even where it ends the sentence; U.S.Army: U.S.·Army
     Mr., Mrs., etc., vs.      whole: a short list of English and French abbreviations
     wait..., !?               wait·...  !·?: runs of full stops and of hyphens are one token, other signs stand alone
@@ -106,7 +107,8 @@ def _word_pattern(mark: str) -> str:
     elision = rf"{elided}(?:(?=\w)|(?<!['’＇‘]{letter}.){end})"
     initials = rf"[^\W\d_](?:\.[^\W\d_]{end})++(?:\.(?![.{mark}]))?"
     known = "|".join(rf"(?<=\b{word}\.)" for word in _ABBREVIATIONS.split("|"))
-    compound = rf"(?:{_HYPHEN}{part}|(?!{suffix}){_APOSTROPHE}{part})*+(?:\.(?:{known})(?![.{mark}]))?"
+    compound = rf"(?:(?:{_HYPHEN}|&){part}|(?!{suffix}){_APOSTROPHE}{part})*+"
+    compound += rf"(?:\.(?:{known})(?![.{mark}])|\+\+(?![+\w{mark}]))?"
     whole = rf"{figures}{part}(?!(?<=[nN]){_APOSTROPHE}[tT]{end}){compound}"
     # Whether a word ends in n't is known only when its n has been read; this form gives the n back.
     negated = rf"{figures}\w[\w{mark}]*(?={negation})"
@@ -193,7 +195,9 @@ def detokenize(tokens: Sequence[str], *, language: str | None = None) -> str:
 
     language: "fr" puts a space before ; : ! ? % and inside « », any other or None does not. Straight quotes open and
     close in turn; hyphens and / are closed up between numbers, / between words too. Where the spacing of one text
-    matters, keep the spans that `tokenize` gives: they bring it back exactly.
+    matters, keep the spans that `tokenize` gives: they bring it back exactly. Known to come back otherwise than they
+    are typed, as their tokens do not say where the spaces were: J.-P. Sartre, l'un(e), C#, 1 / 2, 50 % in English,
+    emoji without a space between them, and a ' that opens a word but no quotation, as in the '90s.
     """
     quoting = _quotes(tokens)
     pieces = list(tokens[:1])

@@ -12,6 +12,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -64,10 +66,10 @@ class Step(NamedTuple):
     step: int
     epoch: int
     epoch_ended: bool
-    loss: Tensor  # () mean over the step's tokens, in nats
-    norm: Tensor  # () norm of the gradient before clipping
+    loss: Tensor  # () summed over the step's tokens in all processes, in nats
+    norm: Tensor  # () norm of the mean gradient before clipping
+    tokens: Tensor  # () their number, in all processes
     rate: float
-    tokens: int  # of this process
 
 
 @dataclass
@@ -132,7 +134,7 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     asked: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return torch.bfloat16 if asked.get("avx512_bf16") or asked.get("amx_bf16") else torch.float32
+    return torch.bfloat16 if any(asked.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16")) else torch.float32
 
 
 def join_world(device: torch.device) -> World:
@@ -143,7 +145,8 @@ def join_world(device: torch.device) -> World:
     if not distributed.is_initialized():
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        waiting = timedelta(days=1)  # the others wait while the first one reads a large corpus or scores
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=waiting)
     return World(distributed.get_rank(), size)
 
 
@@ -154,8 +157,18 @@ def set_threads(threads: int | None, world: World) -> None:
     """
     if threads is None and world.size == 1 and os.environ.get("OMP_NUM_THREADS"):
         return
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", world.size))
+    torch.set_num_threads(threads or max(1, usable_cores() // here))
+
+
+def usable_cores() -> int:
+    """Return the cores that this process may use: by affinity, and by the quota of a container."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(threads or max(1, cores // world.size))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(cores, int(quota) // int(period)))
+    except (OSError, ValueError):  # no container, or one without a quota ("max")
+        return cores
 
 
 def begin(
@@ -163,7 +176,7 @@ def begin(
 ) -> Run:
     """Return the state of a training that starts now; batches: in the first epoch, of which the schedule is made."""
     model.to(device)
-    total = math.ceil(config.epochs * math.ceil(batches / config.accumulate))
+    total = math.ceil(round(config.epochs * math.ceil(batches / config.accumulate), 6))
     if config.max_steps is not None:
         total = min(total, config.max_steps)
     parameters = list(model.parameters())
@@ -213,7 +226,7 @@ def _step(run: Run, task: Task, plan: Plan) -> Step:
     run.optimizer.zero_grad(set_to_none=True)
     run.step, run.batch = run.step + 1, stop
     _average(run)
-    return Step(run.step, run.epoch, stop == len(plan), totals[0] / totals[1], norm, rate, count)
+    return Step(run.step, run.epoch, stop == len(plan), totals[0], norm, totals[1], rate)
 
 
 def learning_rate(config: TrainingConfig, step: int, total: int) -> float:

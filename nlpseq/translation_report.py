@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from nlpseq import metrics
 from nlpseq.baselines import nearest_baseline
 from nlpseq.corpora import Corpus
 from nlpseq.errors import ArtefactError, CorpusError, sentence
 from nlpseq.metrics import Comparison, Score
-from nlpseq.pairs import language, texts
+from nlpseq.pairs import count, language, texts
 from nlpseq.report import Block, Chart, Histogram, Report, Samples, Series, Table, differences
 from nlpseq.tokenizer import normalised_pair
 from nlpseq.translator import Translation, Translator
@@ -23,6 +23,7 @@ __all__ = ["scores_line", "translation_report"]
 
 _BASELINE_ROWS = 50_000  # training pairs up to which the nearest-pair baseline is worked out
 _SAMPLES = 20
+_COMPARED: tuple[Literal["bleu", "chrf"], ...] = ("bleu", "chrf")
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -51,23 +52,26 @@ def translation_report(
     seconds = time.perf_counter() - started
     outputs, references = [one.text for one in found], [target for _, target in pairs]
     scores = _scores(outputs, references, language(columns[1]))
-    if "train" in corpus.splits and len(corpus.split("train")) <= _BASELINE_ROWS:
+    if split in corpus.splits and "train" in corpus.splits and len(corpus.split("train")) <= _BASELINE_ROWS:
         nearest = nearest_baseline(list(texts(corpus.split("train"), columns)), [source for source, _ in pairs])
         scores["bleu_nearest_pair"] = metrics.bleu(nearest, references)
-    counts = _counts(translator, pairs, found, seconds)
+    own = translator.facts["corpus"] == corpus.name  # curves and coverage are of the training's corpus
+    blocks = [*(_curves(log) if own else []), *_lengths(pairs, outputs), _samples(pairs, outputs, columns)]
+    comparison: dict[str, Comparison] = {}
     if against is not None:
         others = against.translate([source for source, _ in pairs])
-        for metric in ("bleu", "chrf"):
-            counts |= _compared(metrics.paired_bootstrap(outputs, others, references, metric=metric), metric)
+        comparison = {m: metrics.paired_bootstrap(outputs, others, references, metric=m) for m in _COMPARED}
+        blocks.insert(0, _comparison(comparison))
     return Report(
         stage="translate",
         corpus=f"{corpus.name} ({columns[0]} to {columns[1]})",
         split=split,
         scores=scores,
-        seconds=round(seconds, 3),
+        seconds=round(time.perf_counter() - started, 3),
         settings={k: v for k, v in translator.facts["fingerprint"].items() if v not in ("", None)},
-        counts=counts,
-        blocks=[*_curves(log), *_lengths(pairs, outputs), _samples(pairs, outputs, columns), _units(translator)],
+        counts=_counts(translator, pairs, found, seconds),
+        comparison={metric: _plain(one) for metric, one in comparison.items()},
+        blocks=[*blocks, _units(translator, split, pairs, own=own)],
     )
 
 
@@ -85,30 +89,36 @@ def _scores(outputs: Sequence[str], references: Sequence[str], target: str | Non
 
 
 def _counts(translator: Translator, pairs: Pairs, found: Sequence[Translation], seconds: float) -> dict[str, Any]:
-    right = [known for pair, one in zip(pairs, found, strict=True) for known in _order(translator, pair, one)]
     return {
         "sentences": len(found),
         "sentences_per_second": round(len(found) / seconds, 1),
         "unknown_in_source": sum(one.unknown for one in found),
         "unknown_in_output": sum(one.tokens.count("[UNK]") for one in found),
         "restored": sum(one.restored for one in found),
-        "restored_checked": len(right),
-        "restored_in_right_order": sum(right),
-        "dropped": sum(one.dropped for one in found),
+        "restored_right": sum(_right(translator, pair, one) for pair, one in zip(pairs, found, strict=True)),
+        "placeholders_without_value": sum(one.dropped for one in found),
+        "values_not_restored": sum(one.unused for one in found),
         "cut": sum(one.cut for one in found),
     }
 
 
-def _compared(comparison: Comparison, metric: str) -> dict[str, Any]:
-    """Return a paired bootstrap as counts of the report."""
-    names = ("delta", "low", "high", "p_value", "signature")
-    return {f"{metric}_against_{name}": getattr(comparison, name) for name in names}
+def _right(translator: Translator, pair: tuple[str, str], one: Translation) -> int:
+    """Return how many restored values stand where the reference has that value: the k-th of a kind in both."""
+    if not one.restored:
+        return 0
+    config, (_, target) = translator.tokenizer.config, translator.languages
+    return min(one.restored, sum(normalised_pair(one.text, pair[1], config, (target, target)).aligned))
 
 
-def _order(translator: Translator, pair: tuple[str, str], one: Translation) -> Iterator[bool]:
-    """Yield for each value that reference and source share whether the k-th of the one is the k-th of the other."""
-    if one.restored:
-        yield from normalised_pair(*pair, translator.tokenizer.config, translator.languages).aligned
+def _comparison(found: Mapping[str, Comparison]) -> Block:
+    """Return the table of the paired bootstrap against another system."""
+    rows = [(metric, c.system.value, c.baseline.value, *_plain(c).values()) for metric, c in found.items()]
+    titles = ("metric", "this", "other", "difference", "low", "high", "p", "signature")
+    return Table("Against the other translator", titles, rows)
+
+
+def _plain(found: Comparison) -> dict[str, float | str]:
+    return {name: getattr(found, name) for name in ("delta", "low", "high", "p_value", "signature")}
 
 
 def _curves(log: Path | None) -> list[Block]:
@@ -155,10 +165,12 @@ def _samples(pairs: Pairs, outputs: Sequence[str], columns: tuple[str, str]) -> 
     return Samples("Sample translations", (f"source ({columns[0]})", f"reference ({columns[1]})", "output"), rows)
 
 
-def _units(translator: Translator) -> Block:
-    facts = translator.facts
+def _units(translator: Translator, split: str, pairs: Pairs, *, own: bool) -> Block:
+    """Return what became of the rows of each split, and the share of `[UNK]` on each side."""
     keys = ("rows", "kept", "empty", "long", "source_tokens", "target_tokens", "masked")
     shares = ("source_unknown_percent", "target_unknown_percent")
-    rows = [(name, *(facts[name][key] for key in (*keys, *shares))) for name in ("train", "validation")]
+    facts = {name: translator.facts[name] for name in ("train", "validation") if own and name != split}
+    facts[split] = count(pairs, translator.tokenizer, translator.languages).describe()
+    rows = [(name, *(held[key] for key in (*keys, *shares))) for name, held in facts.items()]
     titles = ("split", "rows", "kept", "empty", "too long", "source tokens", "target tokens", "masked")
     return Table("Coverage", (*titles, "source [UNK] %", "target [UNK] %"), rows)

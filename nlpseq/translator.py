@@ -38,6 +38,7 @@ class Translation(NamedTuple):
     tokens: list[str]
     restored: int  # placeholders that took a value of the source
     dropped: int  # placeholders for which the source had no value
+    unused: int  # values of the source for which there was no placeholder: they are lost
     unknown: int  # [UNK] among the source's tokens
     cut: bool  # whether the source was longer than is read
 
@@ -69,14 +70,11 @@ class Translator:
         *,
         config: TranslateConfig,
         facts: dict[str, Any],
-        dtype: torch.dtype = torch.float32,
     ) -> None:
-        """Take a network as it is; dtype: of autocast, for a network that is still being trained in it."""
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.config = config
         self.facts = facts
-        self._dtype = dtype
 
     @property
     def device(self) -> torch.device:
@@ -100,7 +98,8 @@ class Translator:
         stored = load(Path(directory), STAGE)
         config = from_plain(TranslateConfig, stored.settings, str(directory))
         tokenizer = Tokenizer.from_files(stored.files, str(directory))
-        model = build_model(config, len(tokenizer))
+        with torch.device("meta"):  # sizes alone: drawing weights costs time, and the caller's random numbers
+            model = build_model(config, len(tokenizer))
         _take_weights(model, stored)
         model.to(choose_device(device), torch.bfloat16 if precision == "bf16" else torch.float32)
         return cls(model, tokenizer, config=config, facts=stored.facts)
@@ -114,7 +113,7 @@ class Translator:
         if isinstance(texts, str):
             raise UsageError(sentence("texts", "be a list of texts", texts))
         encoded = [self.tokenizer.encode_with_values(text) for text in texts]
-        found: list[Translation] = [Translation("", 0.0, [], 0, 0, 0, False)] * len(texts)
+        found: list[Translation] = [Translation("", 0.0, [], 0, 0, 0, 0, False)] * len(texts)
         filled = [number for number, one in enumerate(encoded) if one.ids]
         for block in blocks([min(len(encoded[n].ids), LONGEST) for n in filled]):
             numbers = [filled[i] for i in block]
@@ -128,16 +127,16 @@ class Translator:
         tokens = self.tokenizer.units(ids)
         unknown = self.tokenizer.unknown(encoded.ids)
         cut = len(encoded.ids) > LONGEST
-        return Translation(restored.text, score, tokens, restored.restored, restored.dropped, unknown, cut)
+        counts = (restored.restored, restored.dropped, restored.unused)
+        return Translation(restored.text, score, tokens, *counts, unknown, cut)
 
     @torch.inference_mode()
     def _search(self, sources: Sequence[Sequence[int]]) -> tuple[list[list[int]], list[float]]:
         """Return ids and score for at most ROWS sources of one padded length."""
         tokens, lengths = self._source(sources)
         limits = [self._limit(len(source)) for source in sources] + [0] * (ROWS - len(sources))
-        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
-            state = self.model.encode(tokens, lengths)
-            found = greedy(self.model.step, state, limits, go=GO, eos=EOS, banned=(PAD, GO))
+        state = self.model.encode(tokens, lengths)
+        found = greedy(self.model.step, state, limits, go=GO, eos=EOS, banned=(PAD, GO))
         rows = found.tokens[: len(sources)].tolist()
         return [row[: row.index(EOS)] if EOS in row else row for row in rows], found.scores[: len(sources)].tolist()
 
@@ -179,7 +178,9 @@ def _take_weights(model: EncoderDecoder, stored: Artefact) -> None:
         weights = safetensors.torch.load(stored.files["weights.safetensors"])
         if model.shape.tied:
             weights["output.weight"] = weights["target_embedding.weight"]
-        model.load_state_dict(weights)
+        model.load_state_dict(weights, assign=True)
+        if model.shape.tied:
+            model.output.weight = model.target_embedding.weight
     except (KeyError, RuntimeError, safetensors.SafetensorError):
         must = "hold weights of the shapes that its settings give"
         raise ArtefactError(sentence(str(stored.directory), must, "others", quote=False)) from None

@@ -74,3 +74,8 @@ def trained(tmp_path_factory):
 def model(trained, tmp_path):
     """A copy of the translator that may be damaged."""
     return Path(shutil.copytree(trained / "model", tmp_path / "model"))
+
+
+def state_folder(folder: Path) -> Path:
+    """Where the run in this folder keeps its resume state; a path that is not there where there is none."""
+    return next((folder / "resume").glob("*"), folder / "resume" / "none")

@@ -56,11 +56,13 @@ def test_a_folder_can_be_moved(folder: Path, tmp_path: Path):
 
 def test_saving_again_leaves_nothing_of_the_old_model_or_of_a_killed_save(folder: Path):
     (folder / "weights-0123456789ab.safetensors").write_bytes(b"of a killed save")
-    (folder / ".manifest.json.1.tmp").write_bytes(b"of a killed save")
+    (folder / ".weights-0123456789ab.safetensors.1.tmp").write_bytes(b"of a killed save")
+    (folder / ".report.json.1.tmp").write_bytes(b"of a report that is being written")
     (folder / "mine.txt").write_text("the user's")
     save(folder, "lm", settings={}, files={"weights.safetensors": b"new"}, facts={})
     assert load(folder, "lm").files == {"weights.safetensors": b"new"}
-    assert len(names(folder)) == 3
+    assert len(names(folder)) == 4
+    assert (folder / ".report.json.1.tmp").exists()
     assert (folder / "mine.txt").read_text() == "the user's"
 
 

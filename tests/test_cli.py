@@ -37,7 +37,8 @@ def test_help_of_train_shows_default_range_and_unit_of_every_setting(run, cls):
         after = text.partition(f" {option} ")[2].removeprefix(f"/ --no-{option[2:]} ")
         default = "absent" if item.default is None else str(item.default)
         default = default.lower() if item.kind is bool else default
-        entry, ending, _ = after.partition(f"default {default}]")
+        absence = '; "" for none' if item.optional and item.default is not None else ""
+        entry, ending, _ = after.partition(f"default {default}{absence}]")
         assert ending, option
         assert " --" not in entry, option
         if item.kind in (int, float):
@@ -99,7 +100,7 @@ def test_one_line_in_one_line_out_in_order_whatever_the_group(run, trained):
 def test_json_has_score_tokens_and_counts(run, trained):
     outcome = run("translate", "run", "--model", trained / "model", "--device", "cpu", "--json", *TEXTS)
     records = [json.loads(line) for line in outcome.out.splitlines()]
-    keys = ["text", "score", "tokens", "restored", "dropped", "unknown", "cut"]
+    keys = ["text", "score", "tokens", "restored", "dropped", "unused", "unknown", "cut"]
     assert [list(record) for record in records] == [keys] * len(TEXTS)
     assert records[1] == {
         "text": "",
@@ -107,6 +108,7 @@ def test_json_has_score_tokens_and_counts(run, trained):
         "tokens": [],
         "restored": 0,
         "dropped": 0,
+        "unused": 0,
         "unknown": 0,
         "cut": False,
     }
@@ -162,13 +164,20 @@ def test_corpora_show_gives_all_faults_and_exit_code_2(run, tmp_path):
     assert outcome.err == ""
 
 
+def test_corpora_show_refuses_what_training_refuses(run, tmp_path):
+    (tmp_path / "pairs.tsv").write_text("en\tfr\n" + "".join(f"a {n}\tb {n}\n" for n in range(9)))
+    assert run("corpora", "show", tmp_path / "pairs.tsv", "--source", "en", "--target", "fr").code == 0
+    outcome = run("corpora", "show", tmp_path / "pairs.tsv", "--source", "en", "--target", "en")
+    assert outcome.code == 2
+    assert "`target` must be another column than the source" in outcome.err
+
+
 def test_evaluate_prints_scores_with_signatures_and_writes_the_report(run, trained, model, tmp_path):
     words = ("--model", model, "--corpus", trained / "pairs.tsv", "--device", "cpu")
     outcome = run("translate", "evaluate", *words, "--against", trained / "model", "--out", tmp_path / "report")
     assert outcome.code == 0
     assert re.search(r"^bleu +\d+\.\d\d  \[\d+\.\d\d, \d+\.\d\d\]  n=3  nrefs:1\|bs:1000\|.*version:", outcome.out)
-    assert re.search(r"^bleu_against_delta: 0\.0$", outcome.out, re.MULTILINE)
-    assert re.search(r"^chrf_against_p_value: 1\.0$", outcome.out, re.MULTILINE)
+    assert re.search(r"^against the other translator: bleu .*difference 0\.00 .*p 1\.000", outcome.out, re.MULTILINE)
     report = json.loads((tmp_path / "report" / "report.json").read_bytes())
     assert {"stage", "corpus", "split", "scores", "seconds", "machine", "versions"} <= report.keys()
     assert (report["stage"], report["split"]) == ("translate", "test")

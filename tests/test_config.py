@@ -43,10 +43,32 @@ def recipe(folder: Path, text: str) -> Path:
 
 
 def test_default_then_recipe_then_table_of_the_corpus_then_option(tmp_path: Path):
-    path = recipe(tmp_path, 'rate = 0.1\nsize = 2\nlimit = 7\n[mine]\nsize = 3\nlimit = 8\n["other"]\nsize = 9\n')
-    config = configure(Outer, recipe=path, corpus="mine", limit="9", rate=None)
-    assert config == Outer(corpus="mine", rate=0.1, limit=9, inner=Inner(size=3, kind="soft"))
-    assert configure(Outer, recipe=path, corpus="unlisted").inner.size == 2
+    path = recipe(tmp_path, 'rate = 0.1\nsize = 2\nlimit = 7\n[phrasebook]\nsize = 3\nlimit = 8\n[imdb]\nsize = 9\n')
+    config = configure(Outer, recipe=path, corpus="phrasebook", limit="9")
+    assert config == Outer(corpus="phrasebook", rate=0.1, limit=9, inner=Inner(size=3, kind="soft"))
+    assert configure(Outer, recipe=path, corpus="mine.tsv").inner.size == 2
+    assert configure(Outer, recipe=path, corpus="mine.tsv", limit=None).limit is None
+    path = recipe(tmp_path, 'corpus = "phrasebook"\n[phrasebook]\nsize = 3\n')
+    assert configure(Outer, recipe=path).inner.size == 3
+
+
+def test_a_table_that_is_no_corpus_and_a_slip_in_another_table_are_told(tmp_path: Path):
+    path = recipe(tmp_path, "[phrasebok]\nsize = 3\n[imdb]\nsise = 3\n[training]\nsize = 1\n")
+    with pytest.raises(UsageError) as caught:
+        configure(Outer, recipe=path, corpus="phrasebook")
+    told = str(caught.value).splitlines()
+    assert told[0].startswith("`[phrasebok]` must be the name of a corpus (settings stand at the top, without a table)")
+    assert "did you mean `phrasebook`?" in told[0]
+    assert "`sise` must be a setting of Outer, but is none; did you mean `size`?" in told[1]
+    assert "[imdb]" in told[1]
+    assert told[2].startswith("`[training]` must be the name of a corpus")
+    assert len(told) == 3
+
+
+def test_absence_is_kept(tmp_path: Path):
+    config = configure(TranslateConfig, corpus="c", out="o", clip=None, patience=3)
+    assert config.training.clip is None
+    assert from_plain(TranslateConfig, to_plain(config), "m") == config
 
 
 def test_the_shipped_recipe_is_read_where_none_is_given():
@@ -85,8 +107,6 @@ def test_faults_between_settings_are_told_when_each_alone_is_right():
     both = {"corpus": "c", "out": "o", "text": "t", "source": "en"}
     with pytest.raises(UsageError, match='`text` must be absent where source or target is given, but is "t"'):
         configure(TokenizeConfig, **both)
-    with pytest.raises(UsageError, match=r"`epochs` must be at least 1 where evaluate_steps is absent, but is 0\.5"):
-        configure(TranslateConfig, corpus="c", out="o", epochs=0.5)
 
 
 @pytest.mark.parametrize(
@@ -129,14 +149,14 @@ def test_a_recipe_that_is_no_toml(tmp_path: Path, content: bytes, match: str):
     path = tmp_path / "recipe.toml"
     path.write_bytes(content)
     with pytest.raises(UsageError, match=match):
-        read_recipe(path, "")
+        read_recipe(path)
 
 
 def test_a_recipe_that_is_not_there(tmp_path: Path):
     with pytest.raises(UsageError, match=r'`recipe` must be a file that can be read, but is ".*" \(No such file'):
-        read_recipe(tmp_path / "no.toml", "")
+        read_recipe(tmp_path / "no.toml")
     with pytest.raises(UsageError, match=r'`recipe` must be a file that can be read, but is ".*" \(Is a directory'):
-        read_recipe(tmp_path, "")
+        read_recipe(tmp_path)
 
 
 @pytest.mark.parametrize("config", [TranslateConfig(run=RunConfig(corpus="c", out="o")), Outer(limit=3)])

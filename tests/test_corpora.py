@@ -100,6 +100,35 @@ def test_two_rows_cannot_be_cut(tmp_path):
         list(corpus.split("train"))
 
 
+def test_faulty_lines_are_said_before_the_number_of_rows(tmp_path):
+    path = pairs(tmp_path / "a.tsv", 2)
+    path.write_bytes(path.read_bytes() + b"caf\xe9\tx\none\n")
+    message = r"\A.*perhaps Latin-1\) \(.*line 4\)\.\n.*must have 2 columns in every line, but has 1 \(.*line 5\)\.\Z"
+    with pytest.raises(CorpusError, match=message):
+        len(load_corpus(path).split("train"))
+
+
+def test_a_single_file_can_be_had_whole(tmp_path):
+    corpus = load_corpus(pairs(tmp_path / "a.tsv", 60))
+    assert texts(corpus, "all") == [f"en {n}" for n in range(60)]
+    assert len(corpus.split("all")) == 60
+    assert list(corpus.splits) == ["train", "validation", "test"]
+    assert texts(load_corpus(pairs(tmp_path / "tiny.tsv", 1)), "all") == ["en 0"]
+    (tmp_path / "whole").mkdir()
+    pairs(tmp_path / "whole" / "train.tsv", 40)
+    assert len(load_corpus(tmp_path / "whole").split("all")) == 40
+    pairs(tmp_path / "whole" / "test.tsv", 4)
+    with pytest.raises(CorpusError, match=r"`all` must be a split of whole \(train, test\)"):
+        load_corpus(tmp_path / "whole").split("all")
+
+
+def test_asking_for_a_split_reads_no_row(tmp_path):
+    path = pairs(tmp_path / "a.tsv", 60)
+    path.write_bytes(path.read_bytes() + b"\xe9\tx\n")
+    corpus = load_corpus(path)
+    assert [corpus.split(name).name for name in ("train", "test", "all")] == ["train", "test", "all"]
+
+
 def test_where_names_the_line_of_the_file(tmp_path):
     path = pairs(tmp_path / "a.tsv", 50)
     train = load_corpus(path).split("train")
@@ -134,6 +163,31 @@ def test_a_folder_with_train_alone_is_cut(tmp_path):
     assert [len(split) for split in load_corpus(tmp_path).splits.values()] == [36, 2, 2]
 
 
+def test_a_folder_needs_no_train_to_be_read(tmp_path):
+    pairs(tmp_path / "test.tsv", 4)
+    corpus = load_corpus(tmp_path, columns=("en", "fr"))
+    assert {name: len(split) for name, split in corpus.splits.items()} == {"test": 4}
+    with pytest.raises(CorpusError, match=r"`train` must be a split of .* \(test\), but is not there"):
+        corpus.split("train")
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        (("dev.tsv", "valid.tsv"), r"`validation` must be one file .*, but is dev\.tsv, valid\.tsv"),
+        (("dev.en", "dev.fr", "val.de"), r"`validation` must be one file .*, but is dev\.en, dev\.fr, val\.de"),
+        (("test.tsv", "test.tsv.gz"), r"`test` must be one file .*, but is test\.tsv, test\.tsv\.gz"),
+        (("test.en", "test.tsv"), r"`test` must be one file .*, but is test\.en, test\.tsv"),
+        (("test.en",), r"`test` must be one file .*, but is test\.en"),
+    ],
+)
+def test_files_that_stand_for_the_same_split(tmp_path, names, found):
+    for name in ("train.tsv", *names):
+        pairs(tmp_path / name, 4)
+    with pytest.raises(CorpusError, match=found):
+        load_corpus(tmp_path)
+
+
 def test_a_folder_without_splits(tmp_path):
     (tmp_path / "notes.md").write_text("x")
     with pytest.raises(CorpusError, match=r"must hold train\.\*, .*but holds notes\.md"):
@@ -143,7 +197,7 @@ def test_a_folder_without_splits(tmp_path):
 def test_a_folder_with_two_formats(tmp_path):
     pairs(tmp_path / "train.tsv", 5)
     (tmp_path / "train.csv").write_text("en,fr\na,b\n")
-    with pytest.raises(CorpusError, match=r"`train` must be one file .*, but has train\.csv, train\.tsv"):
+    with pytest.raises(CorpusError, match=r"`train` must be one file .*, but is train\.csv, train\.tsv"):
         load_corpus(tmp_path)
 
 
@@ -224,7 +278,15 @@ def test_an_embedded_corpus_is_generated(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     corpus = load_corpus("phrasebook", columns=("en", "fr"))
     assert list(corpus.split("test")) == [{"en": "c", "fr": "d"}]
-    assert (calls, corpus.pairs[0]) == ([("phrasebook", 1)], ("en", "fr"))
+    assert (calls, corpus.pairs[0]) == ([("phrasebook", corpus.card.source.seed)], ("en", "fr"))
+
+
+def test_no_copy_stands_before_the_grammar(tmp_path, monkeypatch):
+    rows = {"train": [{"en": "new", "fr": "b"}]}
+    monkeypatch.setitem(sys.modules, "nlpseq.synthetic", SimpleNamespace(generate=lambda *_, **__: rows))
+    monkeypatch.setenv("NLPSEQ_CORPORA", str(tmp_path))
+    parquet(tmp_path / "phrasebook" / "train.parquet", [{"en": "old", "fr": "b"}])
+    assert texts(load_corpus("phrasebook"), "train") == ["new"]
 
 
 def test_the_phrasebook_is_what_its_card_says():
@@ -237,7 +299,8 @@ def test_the_phrasebook_is_what_its_card_says():
 
 def test_a_missing_split_lists_the_present_ones(tmp_path):
     corpus = load_corpus(pairs(tmp_path / "a.tsv", 5))
-    with pytest.raises(CorpusError, match=r"`tests` must be a split of a\.tsv \(train, validation, test\).*`test`\?"):
+    message = r"`tests` must be a split of a\.tsv \(train, validation, test, all\).*`test`\?"
+    with pytest.raises(CorpusError, match=message):
         corpus.split("tests")
 
 

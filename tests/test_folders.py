@@ -12,7 +12,7 @@ import pytest
 from nlpseq.artefact import save
 from nlpseq.config import settings_of
 from nlpseq.errors import ArtefactError
-from nlpseq.folders import claim, fingerprint, finished, release, stamp
+from nlpseq.folders import claim, fingerprint, finished, release, stamp, state_folder
 from nlpseq.settings import RunConfig, TranslateConfig
 
 ONE = {"corpus": "c", "seed": 1, "layers": 1}
@@ -36,25 +36,27 @@ def test_a_fingerprint_has_what_determines_the_result_and_nothing_else():
     same = replace(config, run=replace(config.run, out="n", device="cuda", threads=3, replace=True, resume=False))
     assert fingerprint(config, corpus="x") == fingerprint(same, corpus="x")
     assert fingerprint(config, corpus="x") != fingerprint(config, corpus="y")
-    assert fingerprint(config)["(nlpseq)"]
+    assert fingerprint(config)["nlpseq"]
     neutral = {item.name for item in settings_of(TranslateConfig) if item.neutral}
     assert neutral == {"out", "replace", "resume", "device", "threads", "save_minutes"}
     assert json.loads(json.dumps(fingerprint(config))) == fingerprint(config)
 
 
-def test_a_stamp_changes_with_size_time_and_names_but_not_with_hidden_files(tmp_path: Path):
+def test_a_stamp_changes_with_content_and_names_but_not_with_times_or_hidden_files(tmp_path: Path):
     (tmp_path / "train.en").write_text("a\n")
     seen = [stamp(tmp_path)]
     (tmp_path / "train.fr").write_text("b\n")
     seen.append(stamp(tmp_path))
     (tmp_path / "train.fr").write_text("bb\n")
     seen.append(stamp(tmp_path))
+    assert len(set(seen)) == 3
     os.utime(tmp_path / "train.en", ns=(1, 1))
-    seen.append(stamp(tmp_path))
-    assert len(set(seen)) == 4
     (tmp_path / ".lock").write_text("")
     assert stamp(tmp_path) == seen[-1]
     assert stamp(tmp_path / "train.en") != stamp(tmp_path / "train.fr")
+    parallel = stamp(tmp_path / "train")
+    (tmp_path / "train.fr").write_text("c\n")
+    assert stamp(tmp_path / "train") != parallel
     assert stamp(tmp_path / "no") == stamp(None) == stamp("phrasebook") == ""
 
 
@@ -107,23 +109,30 @@ def test_a_stopped_run_goes_on_and_another_one_is_refused(tmp_path: Path):
     assert state.read_bytes() == b"state"
 
 
-@pytest.mark.parametrize(
-    ("wanted", "replacing", "resume"), [(OTHER, True, True), (ONE, False, False), (OTHER, True, False)]
-)
-def test_a_stopped_run_is_dropped_when_that_is_asked(
-    tmp_path: Path, wanted: dict[str, object], replacing: bool, resume: bool
-):
+def test_a_stopped_run_is_dropped_when_that_is_asked(tmp_path: Path):
     state = stopped(tmp_path / "m", ONE)
-    claim(tmp_path / "m", wanted=wanted, replace=replacing, resume=resume)
+    assert claim(tmp_path / "m", wanted=ONE, replace=False, resume=False) == state.parent
     assert not state.exists()
-    assert json.loads((state.parent / "settings.json").read_bytes()) == wanted
+    assert json.loads((state.parent / "settings.json").read_bytes()) == ONE
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_run_that_replaces_another_leaves_its_state_until_it_is_finished(tmp_path: Path, resume: bool):
+    """A slip in an option must not cost the hours of the run that was stopped."""
+    state = stopped(tmp_path / "m", ONE)
+    other = claim(tmp_path / "m", wanted=OTHER, replace=True, resume=resume)
+    assert other != state.parent
+    assert state.read_bytes() == b"state"
+    assert claim(tmp_path / "m", wanted=ONE, replace=False, resume=True) == state.parent
+    release(tmp_path / "m", OTHER)
+    assert not (tmp_path / "m" / "resume").exists()
 
 
 def test_a_run_that_saved_nothing_does_not_stand_in_the_way(tmp_path: Path):
     """As after a wrong column: the right command must not be told that another run is there."""
     (claim(tmp_path / "m", wanted=ONE, replace=False, resume=True) / "train.json").write_text("of the other run")
     claim(tmp_path / "m", wanted=OTHER, replace=False, resume=True)
-    assert {path.name for path in (tmp_path / "m" / "resume").iterdir()} == {"settings.json"}
+    assert {path.name for path in state_folder(tmp_path / "m", OTHER).iterdir()} == {"settings.json"}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"null", b"[]", None])
@@ -133,17 +142,17 @@ def test_a_state_whose_settings_are_damaged_is_not_thrown_away(tmp_path: Path, c
     own.unlink() if content is None else own.write_bytes(content)
     must = r"settings\.json` must be as nlpseq wrote it \(--replace starts anew\), but is damaged or absent"
     with pytest.raises(ArtefactError, match=must):
-        claim(tmp_path / "m", wanted=ONE, replace=False, resume=True)
+        claim(tmp_path / "m", wanted=OTHER, replace=False, resume=True)
+    claim(tmp_path / "m", wanted=OTHER, replace=True, resume=True)
     assert state.exists()
-    claim(tmp_path / "m", wanted=ONE, replace=True, resume=True)
-    assert not state.exists()
+    claim(tmp_path / "m", wanted=ONE, replace=False, resume=True)
+    assert json.loads(own.read_bytes()) == ONE
 
 
 def test_release_keeps_the_log_and_nothing_else(tmp_path: Path):
-    stopped(tmp_path / "m", ONE)
-    (tmp_path / "m" / "resume" / "metrics.jsonl").write_text("{}\n")
-    release(tmp_path / "m")
+    (stopped(tmp_path / "m", ONE).parent / "metrics.jsonl").write_text("{}\n")
+    release(tmp_path / "m", ONE)
     assert [path.name for path in (tmp_path / "m").iterdir()] == ["metrics.jsonl"]
     assert (tmp_path / "m" / "metrics.jsonl").read_text() == "{}\n"
-    release(tmp_path / "m")
+    release(tmp_path / "m", ONE)
     assert (tmp_path / "m" / "metrics.jsonl").exists()

@@ -204,6 +204,16 @@ def test_a_file_of_ones_own_is_a_prerequisite(project):
     assert project.make("translate", f"CORPUS={mine}") == EVERYTHING
 
 
+def test_parallel_files_of_ones_own_are_prerequisites(project):
+    for language in ("en", "fr"):
+        (project.folder / f"mine.{language}").touch()
+    assert project.make("translate", "CORPUS=./mine") == EVERYTHING
+    project.age()
+    assert project.make("translate", "CORPUS=./mine") == []
+    (project.folder / "mine.fr").write_text("changed")
+    assert project.make("translate", "CORPUS=./mine") == EVERYTHING
+
+
 def test_an_embedded_corpus_is_a_prerequisite(finished):
     card = finished.folder / "corpora" / "phrasebook" / "card.toml"
     card.parent.mkdir(parents=True)

@@ -156,14 +156,14 @@ def test_a_corpus_whose_pairs_are_all_empty_or_all_too_long(run, tmp_path: Path)
     (tmp_path / "b.tsv").write_bytes(b"en\tfr\n" + PAIRS.replace(b"\tmot", b" \t").replace(b" b\n", b"\n"))
     common = ("--out", tmp_path / "m", *WORD_UNITS)
     outcome = run("translate", "train", "--corpus", tmp_path / "a.tsv", "--max-length", 1, *common)
-    said = "must have at least one pair of at most 1 tokens a side, but is without one (a.tsv)."
+    said = "must have at least one pair with text on both sides of at most 1 tokens, but is without one (a.tsv)."
     assert (outcome.code, outcome.sentences) == (2, [f"`train` {said}"])
     (tmp_path / "c").mkdir()
     for name in ("train", "validation"):
         (tmp_path / "c" / f"{name}.tsv").write_bytes(b"en\tfr\n" + (PAIRS if name == "train" else b" \t \n" * 5))
     outcome = run("translate", "train", "--corpus", tmp_path / "c", *common)
     assert outcome.code == 2
-    assert outcome.sentences[0].startswith("`validation` must have at least one pair of at most 100 tokens a side")
+    assert outcome.sentences[0].startswith("`validation` must have at least one pair with text on both sides, but is")
 
 
 @pytest.mark.parametrize("target", ["en", "eng", "de"])

@@ -164,10 +164,10 @@ def test_reversed_sources_keep_eos_at_the_end(split, tokenizer, tmp_path):
     assert tokenizer.units(rows_of(data.target)[0]) == ["je", "bois", "du", "lait", ".", "<eos>"]
 
 
-def test_without_a_limit_all_rows_are_kept(split, tokenizer, tmp_path):
+def test_without_a_limit_all_rows_with_text_on_both_sides_are_kept(split, tokenizer, tmp_path):
     data = encoded(split, tokenizer, tmp_path / "test", max_length=None)
-    assert len(data.source) == len(data.target) == data.counts.kept == 7
-    assert rows_of(data.source)[2] == [EOS]
+    assert len(data.source) == len(data.target) == data.counts.kept == 5
+    assert data.counts.empty == 2
 
 
 def test_the_limit_is_inclusive(split, tokenizer, tmp_path):

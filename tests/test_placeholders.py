@@ -170,6 +170,7 @@ FORMATS = [  # as typed, language of the source, of the target, as written
     ("007", "en", "fr", "007"),
     ("10:30", "en", "fr", "10:30"),
     ("1.2.3", "en", "fr", "1.2.3"),
+    ("Python 3.11", "en", "fr", "Python 3,11"),  # a version that looks like a decimal, as the docstring warns
     ("1,000,5", "en", "fr", "1,000,5"),
     ("2014-01-05", "en", "de", "2014-01-05"),
     ("a.org/1,000.5", "en", "fr", "a.org/1,000.5"),

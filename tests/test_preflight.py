@@ -57,16 +57,37 @@ def test_all_faults_are_listed_at_once(folder):
     assert "must have 2 columns in every line, but has 3" in errors[2]
     assert errors[0].startswith("`test` must have at least one row, but has none (")
     assert sorted(warnings) == [
-        "train: 1 rows have more than 250 characters in en and will be skipped (line 6).",
-        "train: 1 rows have more than 50 words in en and will be skipped (line 6).",
+        "train: 1 rows are very long, with more than 250 characters in en (line 6).",
+        "train: 1 rows are very long, with more than 50 words in en (line 6).",
         "train: 1 rows have nothing in en and will be skipped (line 4).",
-        "train: 2 rows have sides whose lengths differ more than 9 times and will be skipped (line 5, 6).",
+        "train: 2 rows differ much in length, one side more than 9 times the other (line 5, 6).",
         "validation: 1 text(s) of en stand in train too.",
     ]
     assert result.splits["train"].rows == 4
     with pytest.raises(CorpusError) as raised:
         result.raise_errors()
     assert str(raised.value).splitlines() == errors
+
+
+def test_by_default_long_rows_and_uneven_pairs_are_warnings(folder):
+    lines = ["w " * 1000 + "\t" + "x " * 500, "w " * 1001 + "\t" + "x " * 500, "a\t" + "x " * 27, "a\t" + "x " * 28]
+    result = preflight(folder(train=[*lines, "w\t" + "x" * 10_001], test=["q\tq"]), ("en", "fr"))
+    assert result.errors == ()
+    assert sorted(messages(result, "warning")) == [
+        "train: 1 rows are very long, with more than 1,000 words in en (line 3).",
+        "train: 1 rows are very long, with more than 10,000 characters in fr (line 6).",
+        "train: 1 rows differ much in length, one side more than 9 times the other (line 5).",
+    ]
+
+
+def test_a_text_and_its_label_may_differ_in_length(tmp_path, monkeypatch):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    monkeypatch.setenv("NLPSEQ_CORPORA", str(tmp_path))
+    (tmp_path / "imdb").mkdir()
+    pq.write_table(pa.Table.from_pylist([{"text": "w " * 500, "label": 1}]), tmp_path / "imdb" / "train.parquet")
+    assert not any("differ much" in text for text in messages(preflight(load_corpus("imdb")), "warning"))
 
 
 def test_the_first_three_places_are_named(folder):
@@ -105,6 +126,23 @@ def test_a_file_too_small_to_cut_is_one_fault(tmp_path):
     assert "must have at least 3 different rows to be cut" in result.errors[0].message
 
 
+def test_unreadable_lines_are_said_in_place_of_what_they_cause(tmp_path):
+    good = '{"en": "a", "fr": "b"}\n'
+    (tmp_path / "bad.jsonl").write_text(good + "[1]\n{\nthree\n")
+    errors = messages(preflight(load_corpus(tmp_path / "bad.jsonl"), ("en", "fr")), "error")
+    assert len(errors) == 3
+    assert all("must hold one JSON object per line" in error for error in errors)
+    (tmp_path / "bad.jsonl").write_text(good + "x\n" * 9)
+    errors = messages(preflight(load_corpus(tmp_path / "bad.jsonl"), ("en", "fr")), "error")
+    assert errors[3:] == [f"{tmp_path / 'bad.jsonl'}: 6 more lines cannot be read."]
+
+
+def test_a_split_of_unreadable_lines_alone_has_no_further_fault(folder):
+    result = preflight(folder(train=["a\tb"], test=b"en\tfr\n\xe9\tx\n"), ("en", "fr"))
+    assert len(result.errors) == 1
+    assert "perhaps Latin-1" in result.errors[0].message
+
+
 def test_unequal_line_counts_are_a_fault(tmp_path):
     (tmp_path / "m.en").write_text("a\n" * 30)
     (tmp_path / "m.fr").write_text("".join(f"{n}\n" for n in range(28)))
@@ -121,6 +159,13 @@ def test_tokens_and_tags_must_have_the_same_length(tmp_path):
     result = preflight(load_corpus(tmp_path), ("tokens", "tags"))
     assert messages(result, "error")[0] == "test: 1 rows have tokens and tags of different lengths (line 1)."
     assert result.splits["train"].columns["tokens"].words == 3
+
+
+def test_no_row_is_counted_twice(tmp_path):
+    (tmp_path / "a.tsv").write_text("en\tfr\n" + "".join(f"a{n}\tb\n" for n in range(60)))
+    result = preflight(load_corpus(tmp_path / "a.tsv"), ("en", "fr"))
+    assert sum(split.rows for split in result.splits.values()) == 60
+    assert result.faults == ()
 
 
 def test_coverage_is_counted(folder):

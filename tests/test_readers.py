@@ -174,6 +174,25 @@ def test_a_missing_column_lists_the_present_ones(tmp_path):
         open_table(path, ("frensh",))
 
 
+def test_a_first_line_that_is_no_header_is_shown_in_part(tmp_path):
+    path = write(tmp_path / "a.tsv", "\t".join(["a sentence " * 20, *"bcdefghij"]) + "\n")
+    with pytest.raises(CorpusError, match="must be one of the columns") as raised:
+        open_table(path, ("source", "target"))
+    shown = f"columns {('a sentence ' * 4)[:39]}…, b, c, d, e, f, g, h, … (10 in all), but is none of them ("
+    assert shown in str(raised.value)
+    assert str(raised.value).endswith("line 1); no header line? Number the columns, as in `--source 1 --target 2`.")
+    with pytest.raises(CorpusError) as raised:
+        open_table(path, ("99",))
+    assert "no header line" not in str(raised.value)
+
+
+def test_carriage_returns_alone_end_no_line(tmp_path):
+    message = r"`a\.tsv` must end its lines with line feeds, but has carriage returns alone \(.*a\.tsv\)\.$"
+    with pytest.raises(CorpusError, match=message):
+        open_table(write(tmp_path / "a.tsv", "en\tfr\r" + "a\tb\r" * 200), ("en", "fr"))
+    assert rows(open_table(write(tmp_path / "b.txt", "a\rb\r\n"))) == [{"text": "a\rb"}]
+
+
 def test_a_foreign_ending(tmp_path):
     message = r"`a\.docx` must end in one of \.parquet \.tsv .*, but ends in \"\.docx\""
     with pytest.raises(CorpusError, match=message):

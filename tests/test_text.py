@@ -17,7 +17,7 @@ PIECES = [
     *"\u0301\u0344\u0338é\u200d\u200c\ufe0f👩🏽🇫🇷✈\0\ud800\u200b\ufeff\u00adM_²½%$क\u093f٣ʼ*?!\n\t",
     *"\u1112\u1161\u11ab각\u212a\u226f",
     *["--", "..", "12", "000", "http://", "www.", "com", "NUM", "URL", "eos", "e\u0301", "qu", "Mr", "etc"],
-    *["don't", "n't"],
+    *["don't", "n't", "&", "+", "C++"],
 ]
 tricky = st.lists(st.sampled_from(PIECES), max_size=16).map("".join)
 anything = st.one_of(st.text(st.characters()), st.text(st.characters(exclude_categories=())), tricky)
@@ -45,6 +45,7 @@ DECIDED = {  # text: its tokens, parted by |
     "$5 50% 3-5 1990's x-5 (−5)": "$|5|50|%|3|-|5|1990|'s|x-5|(|−5|)",
     "https://a.org/b_(c). (www.a.org) a.org/b, me@a.org.": "https://a.org/b_(c)|.|(|www.a.org|)|a.org/b|,|me@a.org|.",
     "<http://b.de> http://x.fr/a[1]? «ftp://u.v/»": "<|http://b.de|>|http://x.fr/a[1]|?|«|ftp://u.v/|»",
+    "AT&T (R&D), C++. C++'s x & y C+ a++b i+++": "AT&T|(|R&D|)|,|C++|.|C++|'s|x|&|y|C|+|a|+|+|b|i|+|+|+",
     "and/or a.org U.S.\u0301": "and|/|or|a|.|org|U.S|.\u0301",
     "[NUM] <eos> [\\NUM] [UNK][URL] <\\\\pad> <p> [num]": "[NUM]|<eos>|[\\NUM]|[UNK]|[URL]|<\\\\pad>|<|p|>|[num]",
     "👩‍👩‍👧👍🏽🇫🇷🇩🇪1️⃣ ❤️🏳️‍🌈 🏴󠁧󠁢󠁥󠁮󠁧󠁿": "👩‍👩‍👧|👍🏽|🇫🇷|🇩🇪|1️⃣|❤️|🏳️‍🌈|🏴󠁧󠁢󠁥󠁮󠁧󠁿",
@@ -101,6 +102,7 @@ ENGLISH = [
     "The U.S. team won 3-1; Mr. O'Brien's dogs' toys weren't there...",
     "Is it and/or? See https://a.org/b_(c), or me@a.org.",
     "A 20-year-old man -- 'quite tall' -- paid 1,000.50 at 10:30.",
+    "AT&T's R&D (in C++) is Q & A.",
     "“Curly quotes” and ‘single’, it’s fine.",
 ]
 FRENCH = [
@@ -115,6 +117,14 @@ FRENCH = [
 )
 def test_detokenize_round_trips_ordinary_text(text, language):
     assert detokenize(words(text), language=language) == text
+
+
+@pytest.mark.parametrize(
+    ("typed", "back"),
+    [("J.-P. Sartre", "J. - P. Sartre"), ("l'un(e)", "l'un (e)"), ("the '90s", "the' 90s"), ("😀😀", "😀 😀")],
+)
+def test_detokenize_has_the_limits_that_it_names(typed, back):
+    assert detokenize(words(typed)) == back
 
 
 def test_detokenize_closes_up_double_signs_outside_french():

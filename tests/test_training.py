@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import state_folder
 
 from nlpseq import TranslateConfig, WorkError, configure, train_translator
 from nlpseq.batches import Plan
@@ -157,7 +158,7 @@ class Killed(Exception):
     """Stands for a kill: nothing is saved on the way out."""
 
 
-def kill(*arguments: object) -> None:
+def kill(*arguments: object, **options: object) -> None:
     raise Killed
 
 
@@ -185,7 +186,7 @@ def test_killed_and_resumed_run_ends_with_the_same_weights_bit_for_bit(tmp_path:
 
 def test_resume_restores_patience_and_the_best_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     tsv = write_pairs(tmp_path / "p.tsv", 80)
-    options = {"patience": 3, "learning_rate": 3.0, "epochs": 40, "clip": None, "warmup_steps": 0, "evaluate_steps": 2}
+    options = {"patience": 3, "learning_rate": 0.5, "epochs": 40, "clip": None, "warmup_steps": 0, "evaluate_steps": 2}
     train_translator(small(tsv, tmp_path / "whole", **options))
     weights, log = result(tmp_path / "whole")
     validations = [record for record in log if "validation_loss" in record]
@@ -237,7 +238,7 @@ def test_loss_that_is_not_finite_stops_the_run_and_keeps_the_state(tmp_path: Pat
     monkeypatch.setattr(stage, "linear_cross_entropy", broken)
     with pytest.raises(WorkError, match=r"`loss` must stay finite .* but is nan at step \d+, learning rate .* norm"):
         train_translator(config)
-    assert (tmp_path / "m" / "resume" / "state.pt").exists()
+    assert (state_folder(tmp_path / "m") / "state.pt").exists()
     assert not (tmp_path / "m" / "manifest.json").exists()
 
 
@@ -295,7 +296,7 @@ def test_twenty_kills_at_random_moments_end_with_the_same_weights(tmp_path: Path
     words = [sys.executable, *command(tsv, tmp_path / "broken", **options)]
     first = time.monotonic()
     process = subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL)
-    while not (tmp_path / "broken" / "resume" / "state.pt").exists() and process.poll() is None:
+    while not (state_folder(tmp_path / "broken") / "state.pt").exists() and process.poll() is None:
         time.sleep(0.01)
     start_up = time.monotonic() - first  # until training runs
     while process.poll() is None and kills < 20:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import state_folder
 
 from nlpseq import TranslateConfig, Translator, artefact, configure, loop, train_translator
 from nlpseq.artefact import MANIFEST, lock
@@ -68,7 +69,7 @@ def stopped(trained: Path, tmp_path: Path) -> Path:
     """The folder of the same run, stopped in the middle with its state saved."""
     with pytest.raises(Stop):
         train_translator(small(trained, tmp_path / "m"), watch=stop_at(10))
-    assert (tmp_path / "m" / "resume" / "state.pt").exists()
+    assert (state_folder(tmp_path / "m") / "state.pt").exists()
     return tmp_path / "m"
 
 
@@ -135,7 +136,7 @@ def test_a_stopped_run_is_not_taken_over_by_another(run, trained: Path, stopped:
     assert outcome.code == 2
     assert "`out` must hold no other run" in outcome.sentences[0]
     assert "seed 1 instead of 9" in outcome.sentences[0]
-    assert (stopped / "resume" / "state.pt").exists()
+    assert (state_folder(stopped) / "state.pt").exists()
 
 
 def test_a_wrong_column_does_not_stand_in_the_way_of_the_right_one(run, trained: Path, tmp_path: Path):
@@ -159,7 +160,7 @@ def test_a_trained_tokeniser_is_taken_whole(trained: Path, tmp_path: Path):
 def test_a_malicious_state_is_refused_and_never_executed(run, trained: Path, stopped: Path, tmp_path: Path):
     from test_messages import Touch
 
-    state = stopped / "resume" / "state.pt"
+    state = state_folder(stopped) / "state.pt"
     torch.save({"model": Touch(tmp_path / "executed")}, tmp_path / "zipped.pt")
     for content in (pickle.dumps(Touch(tmp_path / "executed"), 2), (tmp_path / "zipped.pt").read_bytes()):
         state.write_bytes(content + sha256(content).digest())
@@ -176,7 +177,7 @@ def damages(content: bytes) -> Iterator[bytes]:
         yield content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :]
 
 
-def take_up(state: Path, fingerprint: str) -> tuple[str, dict[str, object]]:
+def take_up(state: Path) -> tuple[str, dict[str, object]]:
     """Return what was said against a state, and what was taken of it."""
     taken: dict[str, object] = {}
 
@@ -184,20 +185,19 @@ def take_up(state: Path, fingerprint: str) -> tuple[str, dict[str, object]]:
         restore = staticmethod(taken.update)
 
     try:
-        loop._take_up(Run(), state, fingerprint)
+        loop._take_up(Run(), state)
     except ArtefactError as error:
         return str(error), taken
     return "", taken
 
 
 def test_a_damaged_state_is_refused_or_harmless(trained: Path, stopped: Path):
-    state = stopped / "resume" / "state.pt"
+    state = state_folder(stopped) / "state.pt"
     content, expected = state.read_bytes(), torch.load(state, weights_only=True)
-    fingerprint = expected["fingerprint"]
     refused = 0
     for damage in damages(content):
         state.write_bytes(damage)
-        said, taken = take_up(state, fingerprint)
+        said, taken = take_up(state)
         refused += bool(said)
         assert said.startswith(f"`{state}` must be a resume state as nlpseq wrote it") or repr(taken) == repr(expected)
     assert refused > 30
@@ -207,7 +207,7 @@ def test_a_damaged_state_is_refused_or_harmless(trained: Path, stopped: Path):
 def test_damaged_ids_of_a_stopped_run_are_told_and_made_anew(
     run, trained: Path, stopped: Path, finished: Path, name: str
 ):
-    path = stopped / "resume" / name
+    path = state_folder(stopped) / name
     path.write_bytes(path.read_bytes()[:-9])
     outcome = run(*words(trained, stopped))
     assert (outcome.code, len(outcome.sentences)) == (2, 1)
@@ -218,7 +218,7 @@ def test_damaged_ids_of_a_stopped_run_are_told_and_made_anew(
 
 @pytest.mark.parametrize("lines", [0, 1])
 def test_a_log_that_has_lost_lines_does_not_stop_a_run(trained: Path, stopped: Path, finished: Path, lines: int):
-    log = stopped / "resume" / "metrics.jsonl"
+    log = state_folder(stopped) / "metrics.jsonl"
     log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:lines]))
     train_translator(small(trained, stopped))
     assert weights(stopped) == weights(finished)
@@ -293,9 +293,9 @@ def begin(command: list[str]) -> subprocess.Popen[str]:
                             text=True)  # fmt: skip
 
 
-def wait_for(process: subprocess.Popen[str], path: Path) -> None:
+def wait_for_a_step(process: subprocess.Popen[str], folder: Path) -> None:
     deadline = time.monotonic() + 60
-    while not (path.exists() and path.stat().st_size):
+    while not ((log := state_folder(folder) / "metrics.jsonl").exists() and log.stat().st_size):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -308,7 +308,7 @@ def test_a_signal_saves_the_state_and_the_same_command_goes_on(run, trained: Pat
     command = words(trained, folder, **endless, save_minutes=1000)  # so that only the signal saves
     process = begin(command)
     try:
-        wait_for(process, folder / "resume" / "metrics.jsonl")
+        wait_for_a_step(process, folder)
         process.send_signal(number)
         out, err = process.communicate(timeout=30)
     finally:
@@ -319,7 +319,7 @@ def test_a_signal_saves_the_state_and_the_same_command_goes_on(run, trained: Pat
     assert re.fullmatch(
         r"nlpseq: Stopped at step [\d,]+ of 100,000; the state is saved, the same command goes on from there\.", last
     )
-    saved = torch.load(folder / "resume" / "state.pt", weights_only=True)
+    saved = torch.load(state_folder(folder) / "state.pt", weights_only=True)
     assert f"{saved['step']:,}" in last
     assert not (folder / MANIFEST).exists()
     seen = []

@@ -131,7 +131,7 @@ def test_an_answer_for_each_line_in_order(translator):
     assert [one.cut for one in found] == [False, False, False, True, False, False, False, False]
     assert [one.unknown for one in found] == [0, 0, 2, 0, 0, 0, 0, 0]
     for empty in (1, 4, 5):
-        assert found[empty] == ("", 0.0, [], 0, 0, 0, False)
+        assert found[empty] == ("", 0.0, [], 0, 0, 0, 0, False)
     assert found[0] == found[7] == translator.translate_fully(["ba"])[0]
     assert found[3].score < 0
     assert translator.translate(texts) == [one.text for one in found]

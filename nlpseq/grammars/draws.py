@@ -46,7 +46,7 @@ class Draw:
 
     def weighted(self, options: Sequence[tuple[int, T]]) -> T:
         """Return one of the options, as likely as its weight says."""
-        left = self.rng.random() * sum(weight for weight, _ in options)
+        left = self.rng.random() * sum([weight for weight, _ in options])
         for weight, option in options:
             left -= weight
             if left < 0:
@@ -58,7 +58,7 @@ class Draw:
     def name(self) -> Phrase:
         """Return a person's name."""
         name = self.common(tuple(self.words.names))
-        return Phrase(name, name, (name,), gender=self.words.names[name])
+        return Phrase(name, name, (name,), gender=self.words.names[name], human=True)
 
     def people(self) -> Phrase:
         """Return somebody who is no pronoun: a name, or a person or relative with an adjective perhaps."""

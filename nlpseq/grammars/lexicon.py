@@ -101,7 +101,7 @@ def read_lexicon(path: Path) -> Lexicon:
 def _plural(word: str) -> str:
     if word.endswith(("s", "x", "z")):
         return word
-    return word + ("x" if word.endswith(("au", "eu")) and word != "bleu" else "s")
+    return word + ("x" if word.endswith(("au", "eu")) else "s")
 
 
 def _noun(en: str, french: str, kind: str, plurals: dict[str, str]) -> Noun:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from nlpseq.grammars.draws import POSSESSIVES, Draw
-from nlpseq.grammars.lexicon import read_lexicon
+from nlpseq.grammars.lexicon import Verb, read_lexicon
 from nlpseq.grammars.realise import Clause, Phrase, finish, join, pronoun, question, statement
 from nlpseq.share import share_path
 
@@ -47,8 +48,26 @@ class Grammar:
 
     draw: Draw
 
+    @cached_property
+    def transitive(self) -> tuple[Verb, ...]:
+        """Return the verbs that have an object."""
+        return tuple(verb for verb in self.draw.words.verbs.values() if verb.takes)
+
+    @cached_property
+    def plain(self) -> tuple[Verb, ...]:
+        """Return the verbs that have an object and no receiver, and tell of no state."""
+        return tuple(verb for verb in self.transitive if not verb.flags & {"dative", "state"})
+
     def sentence(self) -> Sentence:
-        """Return a sentence drawn at random."""
+        """Return a sentence drawn at random; none has a word twice, as "Anna gives my letter to Anna" would."""
+        phrase, mark = self.utterance()
+        while len(set(phrase.content)) < len(phrase.content):
+            phrase, mark = self.utterance()
+        en, fr = finish(phrase, mark=mark, capital=self.draw.chance(0.75))
+        return Sentence(en, fr, phrase.content)
+
+    def utterance(self) -> tuple[Phrase, str]:
+        """Return a sentence without its capital, and its mark."""
         kinds: tuple[tuple[int, Callable[[], tuple[Phrase, str]]], ...] = (
             (60, lambda: (statement(self.clause()), ".")),
             (6, lambda: (self.two_clauses(), ".")),
@@ -60,9 +79,7 @@ class Grammar:
             (7, lambda: (question(self.clause(asked=True)), "?")),
             (8, lambda: (self.wh_question(), "?")),
         )
-        phrase, mark = self.draw.weighted(kinds)()
-        en, fr = finish(phrase, mark=mark, capital=self.draw.chance(0.75))
-        return Sentence(en, fr, phrase.content)
+        return self.draw.weighted(kinds)()
 
     # Clauses
 
@@ -75,24 +92,25 @@ class Grammar:
         drawn = tense or self.draw.weighted(tenses)
         if ("state" in clause.verb.flags and drawn != "future") or ("nopast" in clause.verb.flags and drawn == "past"):
             drawn = "present"
-        return self.qualified(replace(clause, tense=drawn, short=self.draw.chance(0.3)), asked)
+        return self.qualified(clause._replace(tense=drawn, short=self.draw.chance(0.3)), asked)
 
     def qualified(self, clause: Clause, asked: bool) -> Clause:
         """Return the clause with a negation, an adverb or a time in some of the cases."""
         if self.draw.chance(0.18) and not any(" and " in part.en for part in clause.rest):
-            never = clause.tense == "present" and not asked and self.draw.chance(0.25)
-            return replace(clause, polarity="never" if never else "not")
+            aged = any("year" in part.content for part in clause.rest)
+            never = clause.tense == "present" and not asked and not aged and self.draw.chance(0.25)
+            return clause._replace(polarity="never" if never else "not")
         if "state" in clause.verb.flags:
             return clause
         if clause.tense == "present" and self.draw.chance(0.12):
-            return replace(clause, adverb=self.draw.common(tuple(self.draw.words.tables["adverbs"].items())))
+            return clause._replace(adverb=self.draw.common(tuple(self.draw.words.tables["adverbs"].items())))
         if self.draw.chance(0.16) and not any("o'clock" in part.content for part in clause.rest):
-            return replace(clause, rest=(*clause.rest, self.draw.time(clause.tense)))
+            return clause._replace(rest=(*clause.rest, self.draw.time(clause.tense)))
         return clause
 
     def acting(self, subject: Phrase) -> Clause:
         """Return a clause with an object, and perhaps a place or somebody who receives it."""
-        verb = self.draw.common([verb for verb in self.draw.words.verbs.values() if verb.takes])
+        verb = self.draw.common(self.transitive)
         rest = [self.draw.objects(verb)]
         if "dative" in verb.flags:
             rest.append(self.draw.after("to", "à", self.draw.people()))
@@ -202,12 +220,18 @@ class Grammar:
             return Phrase(f"{word} {en}, {main.en}", f"{mot} {fr} , {main.fr}", (lemma, *main.content))
         en, fr, tense = self.draw.pick(_LINKS)
         first = self.clause(tense=tense or None)
-        person, back = first.subject, None
-        if person.content and person.person == "il" and first.verb.base != "cost" and self.draw.chance(0.5):
-            back = pronoun("she" if person.gender == "f" else "he")
-        second = statement(self.resting_or_being(back or self.draw.subject(), first.tense))
+        second = statement(self.resting_or_being(self.next_subject(first.subject), first.tense))
         start = statement(first)
         return Phrase(f"{start.en} {en} {second.en}", f"{start.fr} {fr} {second.fr}", (*start.content, *second.content))
+
+    def next_subject(self, first: Phrase) -> Phrase:
+        """Return the subject of a second clause; he, she or they only where it takes up one person or a pronoun."""
+        if first.human and not first.plural and self.draw.chance(0.5):
+            return pronoun("she" if first.gender == "f" else "he")
+        subject = self.draw.subject()
+        while subject.en in ("he", "she", "they") and subject.en != first.en:  # it could mean a thing in between
+            subject = self.draw.subject()
+        return subject
 
     def resting_or_being(self, subject: Phrase, tense: str) -> Clause:
         """Return a short clause in the tense, or in the present where it is about a state."""
@@ -216,7 +240,7 @@ class Grammar:
             if self.draw.chance(0.5)
             else Clause(subject, self.draw.words.verbs[self.draw.pick(_RESTING)])
         )
-        return clause if "state" in clause.verb.flags else replace(clause, tense=tense)
+        return clause if "state" in clause.verb.flags else clause._replace(tense=tense)
 
     def report(self) -> Phrase:
         """Return "Paul thinks that …"."""
@@ -231,9 +255,7 @@ class Grammar:
         kind = self.draw.pick(("person", "kin"))
         determiner = "the" if kind == "person" else self.draw.pick(POSSESSIVES)
         head = self.draw.noun(self.draw.common(self.draw.words.kinds[kind]), determiner, described=0)
-        verb = self.draw.common(
-            [verb for verb in self.draw.words.verbs.values() if verb.takes and not verb.flags & {"dative", "state"}]
-        )
+        verb = self.draw.common(self.plain)
         inner = statement(Clause(head._replace(en="who", fr="qui", content=()), verb, (self.draw.objects(verb),)))
         subject = head._replace(
             en=f"{head.en} {inner.en}", fr=f"{head.fr} {inner.fr}", content=(*head.content, *inner.content)
@@ -259,8 +281,7 @@ class Grammar:
 
     def order(self) -> Phrase:
         """Return an order, polite at times."""
-        verbs = [verb for verb in self.draw.words.verbs.values() if verb.takes and "state" not in verb.flags]
-        verb = self.draw.common(verbs)
+        verb = self.draw.common([verb for verb in self.transitive if "state" not in verb.flags])
         what = self.draw.objects(verb)
         en, fr = join(verb.base, verb.particle), verb.present[3]
         rest = self.draw.after("to", "à", self.draw.people()) if "dative" in verb.flags else Phrase("", "")
@@ -336,9 +357,7 @@ class Grammar:
 
     def clause_about(self, subject: Phrase) -> Clause:
         """Return a clause with an object and no place or time."""
-        verb = self.draw.common(
-            [verb for verb in self.draw.words.verbs.values() if verb.takes and not verb.flags & {"dative", "state"}]
-        )
+        verb = self.draw.common(self.plain)
         tense = self.draw.pick(("present", "past", "future"))
         return Clause(subject, verb, (self.draw.objects(verb),), tense="present" if "nopast" in verb.flags else tense)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from nlpseq.grammars.lexicon import PERSONS, Adjective, Noun, Verb
@@ -11,9 +10,7 @@ __all__ = [
     "FRENCH_SPACE",
     "Clause",
     "Phrase",
-    "english",
     "finish",
-    "french",
     "join",
     "nominal",
     "pronoun",
@@ -24,7 +21,7 @@ __all__ = [
 # The narrow no-break space of French typography, in numbers and before a question mark.
 FRENCH_SPACE = "\u202f"
 
-_VOWELS = "aeiouhâàéèêëîïôöûüœ"
+_VOWELS = frozenset("aeiouhâàéèêëîïôöûüœ")
 _ELIDED = frozenset({"je", "me", "se", "ne", "de", "le", "la", "que"})
 _CONTRACTED = {("de", "le"): "du", ("de", "les"): "des", ("à", "le"): "au", ("à", "les"): "aux"}
 _PRONOUNS = {
@@ -32,7 +29,6 @@ _PRONOUNS = {
     "you": ("vous", "vous", "m", False),
     "he": ("il", "il", "m", False),
     "she": ("elle", "il", "f", False),
-    "it": ("il", "il", "m", False),
     "we": ("nous", "nous", "m", True),
     "they": ("ils", "ils", "m", True),
     "who": ("qui", "il", "m", False),
@@ -45,8 +41,6 @@ _DETERMINERS = {
     "your": ("votre", "votre", "vos"),
     "his": ("son", "sa", "ses"),
     "her": ("son", "sa", "ses"),
-    "our": ("notre", "notre", "nos"),
-    "their": ("leur", "leur", "leurs"),
 }
 _BEFORE_VOWEL = {"ce": "cet", "ma": "mon", "sa": "son"}
 _CLITICS = {"je": "me", "il": "se", "nous": "nous", "vous": "vous", "ils": "se"}
@@ -55,16 +49,16 @@ _HELPERS = {
     "avoir": ("ai", "a", "avons", "avez", "ont"),
     "near": ("vais", "va", "allons", "allez", "vont"),
     "can": ("peux", "peut", "pouvons", "pouvez", "peuvent"),
-    "must": ("dois", "doit", "devons", "devez", "doivent"),
     "want": ("veux", "veut", "voulons", "voulez", "veulent"),
 }
-_SHORT = {"will": "won't", "can": "can't", "am": "am not", "must": "mustn't"}
+_SHORT = {"will": "won't", "can": "can't", "am": "am not"}
 
 
 class Phrase(NamedTuple):
     """A piece of a sentence in both languages, with the lemmas of its content words and, for a subject, its agreement.
 
-    French is kept before elision ("de le eau"); `negated` is what it becomes after a negation ("de eau").
+    French is kept before elision ("de le eau"); `negated` is what it becomes after a negation ("de eau");
+    `human`: somebody, whom "he" or "she" may refer back to.
     """
 
     en: str
@@ -74,13 +68,13 @@ class Phrase(NamedTuple):
     person: str = "il"
     gender: str = "m"
     plural: bool = False
+    human: bool = False
 
 
-@dataclass(frozen=True)
-class Clause:
+class Clause(NamedTuple):
     """A subject, a verb and what follows; `fr_verb`: the French verb where it is another ("I am hungry", "j'ai faim").
 
-    tense: present, past, future, near ("is going to"), can, must or want; polarity: "", "not" or "never";
+    tense: present, past, future, near ("is going to"), can or want; polarity: "", "not" or "never";
     adverb: English and French; short: "don't" rather than "do not".
     """
 
@@ -95,7 +89,7 @@ class Clause:
 
 
 def pronoun(en: str) -> Phrase:
-    """Return the subject pronoun `en`: I, you, he, she, it, we, they or who."""
+    """Return the subject pronoun `en`: I, you, he, she, we, they or who."""
     fr, person, gender, plural = _PRONOUNS[en]
     return Phrase(en, fr, (), None, person, gender, plural)
 
@@ -126,6 +120,7 @@ def nominal(noun: Noun, determiner: str, *, adjective: Adjective | None = None, 
         person="ils" if plural else "il",
         gender=noun.gender,
         plural=plural,
+        human=noun.kind in ("person", "kin"),
     )
 
 
@@ -165,8 +160,10 @@ def finish(phrase: Phrase, *, mark: str, capital: bool) -> tuple[str, str]:
 def english(text: str) -> str:
     """Return English words with "a" or "an" as the next word asks, and commas closed up."""
     words = text.replace(" ,", ",").split()
-    pairs = zip(words, [*words[1:], ""], strict=True)
-    return " ".join("an" if word == "a" and after.startswith(tuple("aeiou")) else word for word, after in pairs)
+    for place, word in enumerate(words[:-1]):
+        if word == "a" and words[place + 1][0] in "aeiou":
+            words[place] = "an"
+    return " ".join(words)
 
 
 def french(text: str) -> str:
@@ -190,11 +187,11 @@ def french(text: str) -> str:
 
 def join(*words: str) -> str:
     """Return the words that are not empty with one space between them."""
-    return " ".join(word for word in words if word)
+    return " ".join(filter(None, words))
 
 
 def _starts_with_vowel(word: str) -> bool:
-    return word == "y" or word[:1].lower() in tuple(_VOWELS)
+    return word == "y" or word[:1].lower() in _VOWELS
 
 
 def _determiner(noun: Noun, determiner: str, core: str, *, plural: bool, prenominal: bool) -> str:

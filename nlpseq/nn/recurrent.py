@@ -149,7 +149,9 @@ class Recurrent(nn.Module):
             outputs, final = self.layers[level](inputs, lengths, firsts[level])
             finals.append(final)
             if self.directions == 2:
-                whole = lengths if lengths is not None else inputs.new_full(inputs.shape[:1], inputs.shape[1]).long()
+                whole = lengths
+                if whole is None:
+                    whole = torch.full(inputs.shape[:1], inputs.shape[1], device=inputs.device)
                 back, final = self.layers[level + 1](reverse(inputs, whole), lengths, firsts[level + 1])
                 outputs = torch.cat([outputs, reverse(back, whole)], 2)
                 finals.append(final)

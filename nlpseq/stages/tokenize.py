@@ -15,6 +15,7 @@ from nlpseq.corpora import Corpus, Split, load_corpus
 from nlpseq.errors import CorpusError, did_you_mean, sentence
 from nlpseq.loop import Event, Watch, unwatched
 from nlpseq.pairs import learn_tokenizer, normalised_rows, open_pairs
+from nlpseq.preflight import preflight
 from nlpseq.report import Report, Samples, Table, write
 from nlpseq.settings import TokenizeConfig
 from nlpseq.tokenizer import Tokenizer
@@ -56,6 +57,10 @@ def train_tokenizer(config: TokenizeConfig, *, watch: Watch = unwatched) -> Toke
             return Tokenizer.load(folder)
         started = time.perf_counter()
         corpus, columns = _open(config)
+        found = preflight(corpus, columns)
+        found.raise_errors()
+        for fault in found.faults:
+            watch(Event("note", f"warning: {fault.message}"))
         watch(Event("note", f"Learning {config.vocabulary.units} units from {corpus.name} ({', '.join(columns)})."))
         tokenizer = learn_tokenizer(corpus.split("train"), columns, config.vocabulary)
         covered = {name: _cover(split, columns, tokenizer) for name, split in corpus.splits.items()}

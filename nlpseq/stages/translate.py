@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor, distributed
 
 from nlpseq import folders, metrics
-from nlpseq.artefact import MANIFEST, lock, save
+from nlpseq.artefact import MANIFEST, lock, read_manifest, save
 from nlpseq.batches import Plan, pad, plan
 from nlpseq.config import check, to_plain
 from nlpseq.corpora import Corpus
@@ -114,6 +113,8 @@ def train_translator(config: TranslateConfig, *, watch: Watch = unwatched) -> Tr
             watch(Event("note", f"{folder} holds this very run, finished; nothing to do."))
         else:
             _train(config, folder, wanted, place=Place(device, world, watch))
+        if world.rank == 0:
+            folders.release(folder, wanted)
         return Translator.load(folder, device=config.run.device)
 
 
@@ -130,7 +131,8 @@ def _train(config: TranslateConfig, folder: Path, wanted: Mapping[str, Any], *, 
     with _first_process_first(place.world):
         if place.world.rank == 0:
             folders.claim(folder, wanted=wanted, replace=config.run.replace, resume=config.run.resume)
-        work = _prepare(config, folder / "resume", place.watch)
+        state = folders.state_folder(folder, wanted)
+        work = _prepare(config, state, place.watch)
     torch.manual_seed(config.run.seed)
     model = build_model(config, len(work.tokenizer))
     task = TranslationTask(
@@ -139,17 +141,18 @@ def _train(config: TranslateConfig, folder: Path, wanted: Mapping[str, Any], *, 
     batches = len(task.plan(0))
     run = begin(model, config.training, seed=config.run.seed, device=place.device, world=place.world, batches=batches)
     facts = _facts(config, work, model) | {"fingerprint": dict(wanted)}
-    live = Translator(model, work.tokenizer, config=config, facts=facts, dtype=run.dtype)
+    live = Translator(model, work.tokenizer, config=config, facts=facts)
     evaluate = _validation(live, work, config)
-    mark = json.dumps(wanted, sort_keys=True)
-    best = train(run, task, folder=folder, fingerprint=mark, evaluate=evaluate, watch=place.watch)
+    best = train(run, task, folder=state, evaluate=evaluate, watch=place.watch)
     if place.world.rank == 0:
         model.load_state_dict(best)
         trained = {"steps": run.step, "best": run.best, "precision": str(run.dtype).removeprefix("torch.")}
         facts |= trained | {"device": str(place.device), "minutes": round((time.perf_counter() - started) / 60, 2)}
-        _finish(Translator(model, work.tokenizer, config=config, facts=facts), work, folder, place.watch)
+        trained_model = Translator(model, work.tokenizer, config=config, facts=facts)
+        _finish(trained_model, work, folder, state=state, watch=place.watch)
     if place.world.size > 1:
         distributed.barrier()
+        distributed.destroy_process_group()
 
 
 @contextmanager
@@ -164,13 +167,18 @@ def _first_process_first(world: World) -> Iterator[None]:
 
 def _prepare(config: TranslateConfig, state: Path, watch: Watch) -> _Prepared:
     """Return corpus, tokeniser and ids; what an earlier try of this run has written whole is taken as it is."""
+    if config.tokenizer is not None:
+        read_manifest(Path(config.tokenizer))  # a wrong folder is said before the corpus is read
     corpus, columns = open_pairs(str(config.run.corpus), config.pair)
     for name in ("train", "validation"):
         corpus.split(name)
     tokenizer_dir = state / "tokenizer"
     if not (tokenizer_dir / MANIFEST).exists():
         watch(Event("note", f"Looking {corpus.name} ({columns[0]} to {columns[1]}) over."))
-        preflight(corpus, columns).raise_errors()
+        found = preflight(corpus, columns)
+        found.raise_errors()
+        for fault in found.faults:
+            watch(Event("note", f"warning: {fault.message}"))
         tokenizer = _tokenizer(config, corpus, columns, watch)
         tokenizer_dir.mkdir(exist_ok=True)
         save(tokenizer_dir, "tokenize", settings={}, files=tokenizer.files(), facts={})
@@ -189,12 +197,11 @@ def _prepare(config: TranslateConfig, state: Path, watch: Watch) -> _Prepared:
             told=lambda done: watch(Event("progress", f"{name} to ids", done, rows)),
         )
 
-    prepared = _Prepared(
-        corpus, columns, tokenizer, encode("train", config.max_length), encode("validation", config.max_length)
-    )
+    prepared = _Prepared(corpus, columns, tokenizer, encode("train", config.max_length), encode("validation", None))
     for name, data in (("train", prepared.train), ("validation", prepared.validation)):
         if not len(data.source):
-            must = f"have at least one pair of at most {config.max_length} tokens a side"
+            must = "have at least one pair with text on both sides"
+            must += f" of at most {config.max_length} tokens" if name == "train" else ""
             raise CorpusError(sentence(name, must, "without one", corpus.name, quote=False))
         watch(Event("note", f"{name}: {summary(data.counts)}"))
     return prepared
@@ -232,7 +239,8 @@ def _facts(config: TranslateConfig, work: _Prepared, model: EncoderDecoder) -> d
 
 def _validation(live: Translator, work: _Prepared, config: TranslateConfig) -> Callable[[], dict[str, float]]:
     """Return what measures the model as it stands: loss over all of validation, BLEU and chrF over its start."""
-    pairs = list(islice(texts(work.corpus.split("validation"), work.columns), VALIDATED))
+    split = texts(work.corpus.split("validation"), work.columns)
+    pairs = list(islice((pair for pair in split if all(side.strip() for side in pair)), VALIDATED))
     task = TranslationTask(live.model, work.validation, config.training.batch_tokens, 0, 0.0)
     order = task.plan(0)
     scored = _can_score() or config.training.metric != "loss"
@@ -260,20 +268,19 @@ def _can_score() -> bool:
     return find_spec("sacrebleu") is not None
 
 
-def _finish(translator: Translator, work: _Prepared, folder: Path, watch: Watch) -> None:
-    """Score and report on the test split, then switch the new model in."""
+def _finish(translator: Translator, work: _Prepared, folder: Path, *, state: Path, watch: Watch) -> None:
+    """Score and report on the test split into the state folder, then switch the new model in."""
     if _can_score():
         split = "test" if "test" in work.corpus.splits else "validation"
         watch(Event("note", f"Translating {split}."))
-        report = translation_report(translator, work.corpus, split, log=folder / "resume" / "metrics.jsonl")
-        write(folder, report)
+        report = translation_report(translator, work.corpus, split, log=state / "metrics.jsonl")
+        write(state, report)
         watch(Event("note", scores_line(report)))
     weights = {name: t.contiguous() for name, t in translator.model.state_dict().items()}
     if translator.model.shape.tied:
         del weights["output.weight"]
     files = {"weights.safetensors": safetensors.torch.save(weights), **translator.tokenizer.files()}
     save(folder, STAGE, settings=to_plain(translator.config), files=files, facts=translator.facts)
-    folders.release(folder)
 
 
 def evaluate_translator(
@@ -292,6 +299,7 @@ def evaluate_translator(
     pair: columns, those of the training when absent; against: the folder of another translator, for the paired
     bootstrap; out: the folder of the report, the model's own when absent. Raises ArtefactError, CorpusError, WorkError.
     """
+    set_threads(None, World())
     translator = Translator.load(model, device=device)
     asked = pair or PairConfig()
     source, target = asked.source or translator.facts["source"], asked.target or translator.facts["target"]

@@ -124,8 +124,8 @@ def training() -> None:
             started = time.perf_counter()
             for number, step in enumerate(steps, 5):
                 rows = order.batch(number)
-                tokens += step.tokens
-                flops += per_source * int(task.data.source.lengths[rows].sum()) + per_target * step.tokens
+                tokens += int(step.tokens)
+                flops += per_source * int(task.data.source.lengths[rows].sum()) + per_target * int(step.tokens)
             seconds = time.perf_counter() - started
             rate = matrix_rate(dtype)
             say(f"training {precision}", tokens / seconds, "target tokens/s")
