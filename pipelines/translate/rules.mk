@@ -1,6 +1,6 @@
 TRANSLATOR := $(PAIR_DIR)/translate
 TRANSLATE_SETTINGS := $(strip $(if $(SEED),--seed $(SEED)) $(OPTIONS))
-EXAMPLES = "I drink milk" "She doesn't eat the 12 green apples." "Look at the flowers on https://www.example.org/shop/7."
+EXAMPLES = "I drink milk" "Does she sell 1,250 books?" "Send the keys to marie7@example.org."
 
 .PHONY: translate
 translate: $(TRANSLATOR)/manifest.json
