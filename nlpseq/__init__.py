@@ -5,10 +5,15 @@ The names below are imported on first use (PEP 562), so that `import nlpseq` cos
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# GNU OpenMP's threads spin while they wait, so one busy neighbour on the cores makes torch up to fifty times slower;
+# spinning this briefly costs nothing on a quiet machine and bounds that at two. torch reads it when it is loaded.
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 _HOME = {
     "ArtefactError": "nlpseq.errors",

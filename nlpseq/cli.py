@@ -31,9 +31,6 @@ Command = Callable[..., None]
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 the work failed, 2 wrong usage, 130 interrupted."""
-    # GNU OpenMP's threads spin while they wait, so one busy neighbour on the cores makes torch fifty times slower;
-    # spinning this briefly costs nothing on a quiet machine and bounds that at two. Read when torch is loaded.
-    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     try:
         cli.main(arguments, prog_name="nlpseq", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -126,6 +123,8 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 def _option(item: Setting) -> Callable[[Command], Command]:
     name = item.name.replace("_", "-")
     flag = f"--{name}/--no-{name}" if item.kind is bool else f"--{name}"
+    if item.name in ("corpus", "out"):
+        return click.option(flag, item.name, default=None, help=f"{item.help}  [required]", metavar="TEXT")
     default = "absent" if item.default is None else str(item.default).lower() if item.kind is bool else item.default
     numeric = item.kind in (int, float)
     facts = f"{item.rule.removeprefix('be a ').removesuffix(', or absent')}; " if numeric else ""
@@ -313,6 +312,8 @@ def run_translator(
             number += 1
             if one.cut:
                 _say(f"line {number}: longer than {LONGEST:,} tokens, what follows them was not read")
+            if one.unused:
+                _say(f"line {number}: {one.unused} numbers or links of the source are not in the translation")
             _print([json.dumps(one._asdict(), ensure_ascii=False) if as_json else one.text])
 
 

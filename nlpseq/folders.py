@@ -20,13 +20,14 @@ __all__ = ["claim", "fingerprint", "finished", "release", "stamp", "state_folder
 STATE = "state.pt"  # of a training that was stopped
 KEPT = ("metrics.jsonl", "report.json", "report.html")  # of a state folder, when its run is finished
 _OWN = "settings.json"
+_TEXT = "text of the "
 
 
 def fingerprint(config: object, **inputs: str) -> dict[str, Any]:
     """Return everything that determines a result: the settings that are not neutral, and stamps of what is read."""
     neutral = {item.name for item in settings_of(type(config)) if item.neutral}
     plain = {name: value for name, value in to_plain(config).items() if name not in neutral}
-    return plain | {f"text of the {name}": value for name, value in inputs.items()} | {"nlpseq": nlpseq.__version__}
+    return plain | {f"{_TEXT}{name}": value for name, value in inputs.items()} | {"nlpseq": nlpseq.__version__}
 
 
 def stamp(path: str | Path | None) -> str:
@@ -115,7 +116,14 @@ def release(folder: Path, wanted: Mapping[str, Any]) -> None:
 
 def _refuse(folder: Path, held: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     names = [name for name in wanted if held.get(name) != wanted[name]]
-    differ = ", ".join(f"{n} {held.get(n)} instead of {wanted[n]}" for n in names[:4]) or "other settings"
+    differ = ", ".join(_difference(name, held.get(name), wanted[name]) for name in names[:4]) or "other settings"
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
     must = "hold no other run (--replace puts the new one in its place)"
     raise ArtefactError(sentence("out", must, f"that of {differ}{more}", str(folder), quote=False))
+
+
+def _difference(name: str, held: object, wanted: object) -> str:
+    if name.startswith(_TEXT):  # hashes tell a reader nothing
+        return f"another {name}"
+    before, after = ("absent" if value is None else value for value in (held, wanted))
+    return f"{name} {before} instead of {after}"

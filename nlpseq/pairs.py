@@ -11,8 +11,10 @@ from pathlib import Path
 
 from nlpseq.artefact import write_file
 from nlpseq.batches import Ragged, RaggedWriter, load_ragged
+from nlpseq.cards import catalogue
 from nlpseq.corpora import Corpus, Split, load_corpus
 from nlpseq.errors import ArtefactError, CorpusError, did_you_mean, sentence
+from nlpseq.readers import column_names
 from nlpseq.settings import PairConfig, TokenizerConfig
 from nlpseq.tokenizer import Tokenizer, normalised, normalised_pair
 from nlpseq.vocab import EOS
@@ -69,20 +71,27 @@ class PairData:
 
 
 def open_pairs(name: str, pair: PairConfig) -> tuple[Corpus, tuple[str, str]]:
-    """Return a corpus and its source and target column: those asked for, else the corpus' own, else its first two.
+    """Return a corpus and its source and target column: those asked for, else the corpus' own, else its only two.
 
-    Raises CorpusError where a column is not there.
+    Raises CorpusError where a column is not there, or where it is not plain which two are meant.
     """
     asked = (pair.source, pair.target)
+    card = next((card for card in catalogue() if card.name == name), None)
+    if card and card.task != "translation" and not (all(asked) or Path(name).exists()):
+        must = "be one of pairs, or come with source and target"
+        raise CorpusError(sentence("corpus", must, f"{name} (for {card.task})", quote=False))
     corpus = load_corpus(name, columns=(pair.source, pair.target) if pair.source and pair.target else None)
     present = list(next(iter(corpus.splits.values())).columns)
     own = next((p for p in corpus.pairs if all(a is None or a == c for a, c in zip(asked, p, strict=True))), None)
+    if own is None and len(present) > 2 and not all(asked):
+        must = f"be given where there are more than two columns ({column_names(present)})"
+        raise CorpusError(sentence("source and target", must, "absent", corpus.name, quote=False))
     rest = [column for column in own or present if column not in asked]
     source = pair.source or (rest.pop(0) if rest else "")
     target = pair.target or (rest.pop(0) if rest else "")
     for role, column in (("source", source), ("target", target)):
         if column not in present:
-            must = f"be a column of {corpus.name} ({', '.join(present)})"
+            must = f"be a column of {corpus.name} ({column_names(present)})"
             found = f'"{column}"{did_you_mean(column, present)}' if column else "absent"
             raise CorpusError(sentence(role, must, found, quote=False))
     if source == target:

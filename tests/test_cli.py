@@ -35,6 +35,9 @@ def test_help_of_train_shows_default_range_and_unit_of_every_setting(run, cls):
     for item in settings_of(cls):
         option = f"--{item.name.replace('_', '-')}"
         after = text.partition(f" {option} ")[2].removeprefix(f"/ --no-{option[2:]} ")
+        if item.name in ("corpus", "out"):
+            assert "[required]" in after.partition("  --")[0], option
+            continue
         default = "absent" if item.default is None else str(item.default)
         default = default.lower() if item.kind is bool else default
         absence = '; "" for none' if item.optional and item.default is not None else ""
@@ -94,7 +97,7 @@ def test_one_line_in_one_line_out_in_order_whatever_the_group(run, trained):
     assert run("translate", "run", *model, "--batch-size", 1, stdin=stdin).out == whole.out
     assert run("translate", "run", *model, *TEXTS).out == whole.out
     assert run("translate", "run", *model, stdin=stdin.removesuffix(b"\n").replace(b"\n", b"\r\n")).out == whole.out
-    assert whole.err == ""
+    assert re.fullmatch(r"(line \d+: \d+ numbers or links of the source are not in the translation\n)*", whole.err)
 
 
 def test_json_has_score_tokens_and_counts(run, trained):

@@ -82,7 +82,7 @@ def test_another_run_is_refused_with_what_differs(tmp_path: Path):
     with pytest.raises(ArtefactError, match=must + r"seed 1 instead of 2, layers 1 instead of 3 \("):
         finished(tmp_path / "m", "translate", wanted=OTHER, replace=False)
     many = dict.fromkeys("abcdef", 9)
-    with pytest.raises(ArtefactError, match=must + r"a None instead of 9, .*, d None instead of 9 and 2 more \("):
+    with pytest.raises(ArtefactError, match=must + r"a absent instead of 9, .*, d absent instead of 9 and 2 more \("):
         finished(tmp_path / "m", "translate", wanted=ONE | many, replace=False)
 
 

@@ -39,15 +39,32 @@ def tokenizer():
     return Tokenizer.train(["I drink milk . eat [NUM] or a b c d", "je bois du lait . mange deux ou rien you"], WORDS)
 
 
-@pytest.mark.parametrize(
-    ("asked", "expected"),
-    [((None, None), ("en", "fr")), (("fr", None), ("fr", "en")), ((None, "note"), ("en", "note")), (("fr", "en"),) * 2],
-)
-def test_columns_are_those_asked_for_or_the_first_that_are_left(folder, asked, expected):
+@pytest.mark.parametrize("asked", [("fr", "en"), ("en", "note")])
+def test_columns_are_those_asked_for(folder, asked):
     corpus, columns = open_pairs(str(folder), PairConfig(*asked))
-    assert columns == expected
+    assert columns == asked
     first = next(texts(corpus.split("train"), columns))
-    assert first == tuple(dict(zip(("en", "fr", "note"), ROWS[0], strict=True))[c] for c in expected)
+    assert first == tuple(dict(zip(("en", "fr", "note"), ROWS[0], strict=True))[column] for column in asked)
+
+
+@pytest.mark.parametrize("asked", [(None, None), ("en", None), (None, "fr")])
+def test_of_more_than_two_columns_none_is_guessed(folder, asked):
+    must = r"`source and target` must be given where there are more than two columns \(en, fr, note\), but is absent"
+    with pytest.raises(CorpusError, match=must):
+        open_pairs(str(folder), PairConfig(*asked))
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"), [((None, None), ("en", "fr")), (("fr", None), ("fr", "en")), ((None, "en"), ("fr", "en"))]
+)
+def test_of_two_columns_those_not_asked_for_are_plain(tmp_path, asked, expected):
+    (tmp_path / "mine.tsv").write_text("en\tfr\n" + "".join(f"w{n}\tv{n}\n" for n in range(30)))
+    assert open_pairs(str(tmp_path / "mine.tsv"), PairConfig(*asked))[1] == expected
+
+
+def test_a_corpus_of_another_task_is_refused_before_it_is_fetched():
+    with pytest.raises(CorpusError, match="`corpus` must be one of pairs, or come with source and target, but is imdb"):
+        open_pairs("imdb", PairConfig())
 
 
 @pytest.fixture
@@ -70,7 +87,7 @@ def test_a_corpus_knows_its_own_columns(synthetic):
 
 def test_one_file_is_cut_alike_whether_columns_were_named_or_not(tmp_path):
     path = tmp_path / "mine.tsv"
-    path.write_text("\n".join(["en\tfr\tnote", *(f"w{n}\tv{n}\t{n}" for n in range(200))]) + "\n")
+    path.write_text("\n".join(["en\tfr", *(f"w{n}\tv{n}" for n in range(200))]) + "\n")
     cuts = [
         [list(corpus.split(name)) for name in ("train", "validation", "test")]
         for corpus, _ in (open_pairs(str(path), PairConfig(*a)) for a in ((), ("en",), (None, "fr"), ("en", "fr")))

@@ -22,7 +22,7 @@ from nlpseq.artefact import MANIFEST, lock, read_manifest, save
 from nlpseq.batches import Plan, pad, plan
 from nlpseq.config import check, to_plain
 from nlpseq.corpora import Corpus
-from nlpseq.errors import CorpusError, sentence
+from nlpseq.errors import ArtefactError, CorpusError, sentence
 from nlpseq.loop import Event, Watch, train, unwatched
 from nlpseq.losses import linear_cross_entropy
 from nlpseq.nn.seq2seq import EncoderDecoder
@@ -109,13 +109,21 @@ def train_translator(config: TranslateConfig, *, watch: Watch = unwatched) -> Tr
         config, corpus=folders.stamp(config.run.corpus), tokenizer=folders.stamp(config.tokenizer)
     )
     with lock(folder) if world.rank == 0 else nullcontext():
-        if folders.finished(folder, STAGE, wanted=wanted, replace=config.run.replace):
+        if _finished(config, folder, wanted):
             watch(Event("note", f"{folder} holds this very run, finished; nothing to do."))
         else:
             _train(config, folder, wanted, place=Place(device, world, watch))
         if world.rank == 0:
             folders.release(folder, wanted)
         return Translator.load(folder, device=config.run.device)
+
+
+def _finished(config: TranslateConfig, folder: Path, wanted: Mapping[str, Any]) -> bool:
+    try:
+        return folders.finished(folder, STAGE, wanted=wanted, replace=config.run.replace)
+    except ArtefactError:
+        open_pairs(str(config.run.corpus), config.pair)  # a slip in the corpus' name is what to say first
+        raise
 
 
 class Place(NamedTuple):
