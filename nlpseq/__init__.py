@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-# GNU OpenMP's threads spin while they wait, so one busy neighbour on the cores makes torch fifty times slower; spinning
-# this briefly costs next to nothing on a quiet machine and bounds that at two to three. torch reads it when it is loaded.
+# GNU OpenMP's threads spin while they wait, so one busy neighbour on the cores makes torch fifty times slower.
+# Spinning this briefly costs next to nothing on a quiet machine and bounds that at two to three; read with torch.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 _HOME = {
