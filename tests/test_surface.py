@@ -25,9 +25,8 @@ ASK_EVERY_COMMAND = """
 import json
 import click
 from click.testing import CliRunner
-from nlpseq import cli
+from nlpseq.cli import cli as group
 
-group = next(value for value in vars(cli).values() if isinstance(value, click.Group))
 answers = {}
 
 def ask(command, path):

@@ -1,0 +1,128 @@
+"""What the commands have in common: options out of settings, texts in, lines out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+import click
+
+from nlpseq.config import Setting, settings_of
+from nlpseq.errors import CorpusError, Interrupted, UsageError, sentence
+
+__all__ = [
+    "Command",
+    "blocks",
+    "given",
+    "model_option",
+    "print_lines",
+    "reading",
+    "say",
+    "settings_options",
+    "training",
+]
+
+Command = Callable[..., None]
+
+
+@contextmanager
+def training() -> Iterator[None]:
+    """Take SIGTERM for Ctrl-C, and say how to go on after either where the training loop has not said it itself."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("Stopped; the same command goes on from what is saved.") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def say(text: str) -> None:
+    """Show a message to the user, on standard error."""
+    click.echo(text, err=True)
+
+
+def settings_options(cls: type) -> Callable[[Command], Command]:
+    """Return a decorator that gives a command one option for each setting of a configuration, and --recipe."""
+
+    def decorate(command: Command) -> Command:
+        for item in reversed(list(settings_of(cls))):
+            command = _option(item)(command)
+        text = "TOML file of settings; the one that nlpseq has for the corpus when absent."
+        return click.option("--recipe", metavar="FILE", help=text)(command)
+
+    return decorate
+
+
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that were given; an empty text stands for the absence of a value."""
+    return {name: None if value == "" else value for name, value in options.items() if value is not None}
+
+
+def _option(item: Setting) -> Callable[[Command], Command]:
+    name = item.name.replace("_", "-")
+    flag = f"--{name}/--no-{name}" if item.kind is bool else f"--{name}"
+    if item.name in ("corpus", "out"):
+        return click.option(flag, item.name, default=None, help=f"{item.help}  [required]", metavar="TEXT")
+    default = "absent" if item.default is None else str(item.default).lower() if item.kind is bool else item.default
+    numeric = item.kind in (int, float)
+    facts = f"{item.rule.removeprefix('be a ').removesuffix(', or absent')}; " if numeric else ""
+    metavar = "|".join(item.choices) if item.choices else "TEXT" if item.kind is str else "N"
+    kind: dict[str, Any] = {} if item.kind is bool else {"metavar": metavar}
+    absence = "" if item.default is None or not item.optional else '; "" for none'
+    return click.option(flag, item.name, default=None, help=f"{item.help}  [{facts}default {default}{absence}]", **kind)
+
+
+def model_option(command: Command) -> Command:
+    """Give a command --model."""
+    return click.option("--model", required=True, metavar="DIR", help="Folder of a finished model.")(command)
+
+
+def reading(command: Command) -> Command:
+    """Give a command texts as arguments or, without any, one per line on standard input."""
+    size = click.option(
+        "--batch-size", default=64, type=click.IntRange(1), show_default=True, help="Lines read at a time."
+    )
+    as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+    return click.argument("texts", nargs=-1)(size(as_json(command)))
+
+
+def blocks(texts: tuple[str, ...], size: int) -> Iterator[list[str]]:
+    """Yield the texts in groups, read as they are needed."""
+    lines = map(_utf8, texts) if texts else _lines()
+    while block := list(islice(lines, size)):
+        yield block
+
+
+def _utf8(text: str) -> str:
+    if any("\ud800" <= sign <= "\udfff" for sign in text):  # how Python shows bytes that are not UTF-8
+        raise UsageError(sentence("text", "be UTF-8 text", text.encode("utf-8", "backslashreplace").decode()))
+    return text
+
+
+def _lines() -> Iterator[str]:
+    if sys.stdin is None:
+        raise UsageError(sentence("standard input", "be open where no text is given", "closed", quote=False))
+    if sys.stdin.isatty():
+        say("One text per line; Ctrl-D ends.")
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        try:
+            yield line.decode("utf-8").removesuffix("\n").removesuffix("\r")
+        except UnicodeDecodeError as error:
+            must = "be UTF-8 text"
+            raise CorpusError(sentence(f"line {number}", must, error.reason, "standard input", quote=False)) from None
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print results; a reader who has had enough, as in `| head`, ends the program in peace."""
+    try:
+        for line in lines:
+            click.echo(line)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit would fail to flush
+        sys.exit(0)

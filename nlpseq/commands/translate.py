@@ -1,0 +1,87 @@
+"""`nlpseq translate`: train, run and evaluate."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from nlpseq.commands.shared import blocks, given, model_option, print_lines, reading, say, settings_options, training
+from nlpseq.config import configure
+from nlpseq.progress import shown
+from nlpseq.settings import PairConfig, TranslateConfig
+
+__all__ = ["translate"]
+
+
+@click.group()
+def translate() -> None:
+    """From one language to another: a GRU encoder-decoder."""
+
+
+@translate.command("train")
+@settings_options(TranslateConfig)
+def train_translator(recipe: str | None, **options: Any) -> None:
+    """Learn to translate from a corpus of pairs; trains the tokeniser as well where none is given."""
+    config = configure(TranslateConfig, recipe=recipe, **given(options))
+    with training():
+        from nlpseq.stages.translate import train_translator
+
+        train_translator(config, watch=shown(say))
+
+
+@translate.command("run")
+@model_option
+@reading
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--precision",
+    default="fp32",
+    show_default=True,
+    help="fp32, or bf16: faster, but a translation may then depend on the sentences beside it.",
+)
+def run_translator(
+    model: str, texts: tuple[str, ...], batch_size: int, as_json: bool, *, device: str, precision: str
+) -> None:
+    """Translate texts, one result per line."""
+    from nlpseq.training import World, set_threads
+    from nlpseq.translator import LONGEST, Translator
+
+    translator = Translator.load(model, device=device, precision=precision)
+    set_threads(None, World())
+    number = 0
+    for block in blocks(texts, batch_size):
+        for one in translator.translate_fully(block):
+            number += 1
+            if one.cut:
+                say(f"line {number}: longer than {LONGEST:,} tokens, what follows them was not read")
+            if one.unused:
+                say(f"line {number}: {one.unused} numbers or links of the source are not in the translation")
+            print_lines([json.dumps(one._asdict(), ensure_ascii=False) if as_json else one.text])
+
+
+@translate.command("evaluate")
+@model_option
+@click.option("--corpus", required=True, metavar="NAME|PATH", help="Corpus by name, or a file or folder of yours.")
+@click.option("--split", default="test", show_default=True, help="Split to score; all rows of a file: all.")
+@click.option("--source", metavar="COLUMN", help="Column of the source; the model's own when absent.")
+@click.option("--target", metavar="COLUMN", help="Column of the target; the model's own when absent.")
+@click.option("--against", metavar="DIR", help="Another translator, compared by paired bootstrap.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--out", metavar="DIR", help="Folder of the report; the model's own when absent.")
+def evaluate_translator(
+    model: str, corpus: str, split: str, *, source: str | None, target: str | None, **further: Any
+) -> None:
+    """Print the scores of a translator, and write report.json and report.html."""
+    from nlpseq.stages.translate import evaluate_translator
+
+    pair = PairConfig(source, target)
+    report = evaluate_translator(model, corpus, split=split, pair=pair, watch=shown(say), **further)
+    for name, score in report.scores.items():
+        interval = "" if score.low is None else f"  [{score.low:.2f}, {score.high:.2f}]"
+        print_lines([f"{name:18} {score.value:7.2f}{interval}  n={score.n}  {score.signature}"])
+    print_lines([f"{name}: {value}" for name, value in report.counts.items()])
+    for metric, found in report.comparison.items():
+        bounds = f"[{found['low']:.2f}, {found['high']:.2f}]  p {found['p_value']:.3f}  {found['signature']}"
+        print_lines([f"against the other translator: {metric} difference {found['delta']:.2f}  {bounds}"])
