@@ -9,7 +9,7 @@ from torch import Tensor
 
 __all__ = ["linear_cross_entropy"]
 
-_CHUNK_ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 26}  # logits held at once: on a CPU they shall stay in the cache
+_CHUNK_ELEMENTS = {"cpu": 1 << 21, "cuda": 1 << 26}  # logits held at once: on a CPU they shall stay in the cache
 
 
 def linear_cross_entropy(
@@ -39,17 +39,22 @@ class _LinearCrossEntropy(torch.autograd.Function):
             x, w = features.to(dtype), weight.to(dtype)
             grads = (torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(bias)) if wanted else None
             total = features.new_zeros(2, dtype=torch.float32)
-            rows = max(1, _CHUNK_ELEMENTS[features.device.type] // weight.shape[0])
+            rows = max(1, min(len(x), _CHUNK_ELEMENTS[features.device.type] // len(w)))
+            # Written over by every chunk: a fresh 8 MB each time costs more in page faults than the sums in it.
+            products, logits = x.new_empty(rows, len(w)), x.new_empty(rows, len(w), dtype=torch.float32)
+            weight_product = torch.empty_like(w) if wanted else None
             for start in range(0, len(x), rows):
                 part = slice(start, start + rows)
-                logits = torch.mm(x[part], w.T).float() + bias
-                total += _chunk_sums(logits, targets[part], smoothing)
+                product = torch.mm(x[part], w.T, out=products[: len(x[part])])
+                sums, shares = _chunk(torch.add(product, bias, out=logits[: len(product)]), targets[part], smoothing)
+                total += sums
                 if grads is not None:
-                    _chunk_gradient(logits, targets[part], smoothing)
-                    d = logits.to(dtype)
+                    _subtract_wanted(shares, targets[part], smoothing)
+                    d = product.copy_(shares)
                     torch.mm(d, w, out=grads[0][part])
-                    grads[1].add_(torch.mm(d.T, x[part]))
-                    grads[2].add_(logits.sum(0))
+                    weight_product = torch.mm(d.T, x[part], out=weight_product)
+                    grads[1].add_(weight_product)
+                    grads[2].add_(shares.sum(0))
         if grads is not None:
             ctx.save_for_backward(*grads)
             ctx.feature_dtype = features.dtype
@@ -63,15 +68,22 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return (features * scale).to(ctx.feature_dtype), weight * scale, bias * scale, None, None, None
 
 
-def _chunk_sums(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
-    """Return (2,) float32: the smoothed and the plain loss, summed; turns logits (n, V) into log-probabilities."""
-    logits.sub_(torch.logsumexp(logits, 1, keepdim=True))
-    plain = -logits.gather(1, targets[:, None]).sum()
-    loss = (1 - smoothing) * plain - smoothing / logits.shape[1] * logits.sum() if smoothing else plain
-    return torch.stack([loss, plain])
+def _chunk(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    """Return (2,) float32, the smoothed and the plain loss summed, and the softmax of logits (n, V).
+
+    The normaliser comes out of the softmax itself, one fused pass, by way of each row's largest logit.
+    """
+    shares = torch.softmax(logits, 1)
+    log_z = logits.amax(1) - shares.amax(1).log()
+    plain = (log_z - logits.gather(1, targets[:, None])[:, 0]).sum()
+    if not smoothing:
+        return torch.stack([plain, plain]), shares
+    even = (log_z - logits.mean(1)).sum()
+    return torch.stack([(1 - smoothing) * plain + smoothing * even, plain]), shares
 
 
-def _chunk_gradient(logs: Tensor, targets: Tensor, smoothing: float) -> None:
-    """Turn log-probabilities (n, V) into the gradient of the summed loss with respect to the logits, in place."""
-    logs.exp_().sub_(smoothing / logs.shape[1])
-    logs.scatter_add_(1, targets[:, None], logs.new_full((len(targets), 1), smoothing - 1.0))
+def _subtract_wanted(shares: Tensor, targets: Tensor, smoothing: float) -> None:
+    """Turn a softmax (n, V) into the gradient of the summed loss with respect to the logits, in place."""
+    if smoothing:
+        shares.sub_(smoothing / shares.shape[1])
+    shares.scatter_add_(1, targets[:, None], shares.new_full((len(targets), 1), smoothing - 1.0))

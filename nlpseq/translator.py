@@ -14,9 +14,9 @@ from torch import Tensor
 from nlpseq.artefact import Artefact, load
 from nlpseq.config import from_plain
 from nlpseq.errors import ArtefactError, UsageError, sentence
-from nlpseq.nn.seq2seq import Dropout, EncoderDecoder, Shape
+from nlpseq.nn.seq2seq import DecoderState, Dropout, EncoderDecoder, Shape
 from nlpseq.pairs import language
-from nlpseq.search import greedy
+from nlpseq.search import Found, greedy
 from nlpseq.settings import TranslateConfig
 from nlpseq.tokenizer import Encoded, Tokenizer
 from nlpseq.training import choose_device
@@ -25,8 +25,9 @@ from nlpseq.vocab import EOS, GO, PAD
 __all__ = ["ROWS", "STAGE", "Translation", "Translator", "build_model"]
 
 STAGE = "translate"
-ROWS = 64  # of every step: matrix kernels round differently for another number of rows
+ROWS = 32  # of every step: matrix kernels round differently for another number of rows
 STRIDE = 8  # sources are padded to a multiple of it, so that the padded length depends on the sentence alone
+_AT_ONCE = 4096  # sentences whose encoded states are held together
 LONGEST = 1000  # tokens of a source that are read; what follows them is cut off, and said
 
 
@@ -115,8 +116,8 @@ class Translator:
         encoded = [self.tokenizer.encode_with_values(text) for text in texts]
         found: list[Translation] = [Translation("", 0.0, [], 0, 0, 0, 0, False)] * len(texts)
         filled = [number for number, one in enumerate(encoded) if one.ids]
-        for block in blocks([min(len(encoded[n].ids), LONGEST) for n in filled]):
-            numbers = [filled[i] for i in block]
+        for start in range(0, len(filled), _AT_ONCE):
+            numbers = filled[start : start + _AT_ONCE]
             for number, ids, score in zip(numbers, *self._search([encoded[n].ids for n in numbers]), strict=True):
                 found[number] = self._finish(encoded[number], ids, score)
         return found
@@ -131,14 +132,17 @@ class Translator:
         return Translation(restored.text, score, tokens, *counts, unknown, cut)
 
     @torch.inference_mode()
-    def _search(self, sources: Sequence[Sequence[int]]) -> tuple[list[list[int]], list[float]]:
-        """Return ids and score for at most ROWS sources of one padded length."""
-        tokens, lengths = self._source(sources)
-        limits = [self._limit(len(source)) for source in sources] + [0] * (ROWS - len(sources))
-        state = self.model.encode(tokens, lengths)
-        found = greedy(self.model.step, state, limits, go=GO, eos=EOS, banned=(PAD, GO))
-        rows = found.tokens[: len(sources)].tolist()
-        return [row[: row.index(EOS)] if EOS in row else row for row in rows], found.scores[: len(sources)].tolist()
+    def _search(self, sources: Sequence[Sequence[int]]) -> Found:
+        """Return ids and score of each source: all are encoded, those of one padded length together, then decoded."""
+        groups = blocks([min(len(source), LONGEST) for source in sources])
+        encoded = [self.model.encode(*self._source([sources[n] for n in group])) for group in groups]
+        parts = [[part[: len(group)] for part in state] for state, group in zip(encoded, groups, strict=True)]
+        state = DecoderState(*(torch.cat(part) for part in zip(*parts, strict=True)))
+        order = [number for group in groups for number in group]
+        limits = [self._limit(len(sources[number])) for number in order]
+        found = greedy(self.model.step, state, limits, rows=ROWS, go=GO, eos=EOS, banned=(PAD, GO))
+        back = sorted(range(len(order)), key=order.__getitem__)
+        return Found([found.tokens[place] for place in back], [found.scores[place] for place in back])
 
     def _source(self, sources: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Return ROWS padded sources in reading order, filled up with rows of `<eos>` alone, and their lengths."""

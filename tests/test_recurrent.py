@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nlpseq.nn.recurrent import CELLS, Layer, Recurrent, locked_dropout, reverse
+from nlpseq.nn.recurrent import CELLS, Layer, Recurrent, dropout, locked_dropout, reverse
 
 LENGTHS = [4, 1, 7, 3]
 WIDTH = 9  # two columns are padding in every row
@@ -222,3 +222,24 @@ def test_locked_dropout_has_one_mask_for_all_tokens_of_a_row():
     assert not torch.equal(factors[0], factors[1])
     assert locked_dropout(inputs, 0.25, False) is inputs
     assert locked_dropout(inputs, 0.0, True) is inputs
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dropout_zeroes_its_share_and_keeps_the_mean(dtype):
+    inputs = torch.ones(500, 1001, dtype=dtype, requires_grad=True)  # not a multiple of the four elements of a draw
+    dropped = dropout(inputs, 0.3, True)
+    kept = dropped.detach() != 0
+    assert kept.float().mean().item() == pytest.approx(0.7, abs=0.003)
+    columns = kept.float().mean(0)
+    assert columns.min() > 0.7 - 0.12 < 0.7 + 0.12 > columns.max()  # six deviations: no place of a draw is special
+    assert dropped.detach()[kept].unique().item() == pytest.approx(1 / 0.7, rel=0.004)
+    neighbours = torch.corrcoef(kept[:, :8].float().T) - torch.eye(8)
+    assert neighbours.abs().max() < 0.3
+    dropped.sum().backward()
+    assert torch.equal(inputs.grad != 0, kept)
+
+
+def test_dropout_is_off_in_eval_and_at_0():
+    inputs = torch.ones(3, 4)
+    assert dropout(inputs, 0.3, False) is inputs
+    assert dropout(inputs, 0.0, True) is inputs

@@ -41,19 +41,18 @@ def by_hand(state, row, limit, banned):
     return written, score
 
 
-def rows_of(found):
-    return [row[: row.index(EOS)] if EOS in row else row for row in found.tokens.tolist()]
-
-
-@given(st.lists(st.integers(0, 12), min_size=1, max_size=6), st.integers(0, 10**6), st.sampled_from([(), (0, 2), (7,)]))
-def test_each_row_is_what_the_definition_says(limits, seed, banned):
-    state = chain(len(limits), seed=seed)
-    found = greedy(step, state, limits, go=GO, eos=EOS, banned=banned)
+@given(
+    st.lists(st.integers(0, 12), max_size=6),
+    st.integers(1, 8),
+    st.integers(0, 10**6),
+    st.sampled_from([(), (0, 2), (7,)]),
+)
+def test_each_sentence_is_what_the_definition_says(limits, rows, seed, banned):
+    state = chain(len(limits), steps=40, seed=seed)  # idle rows go on
+    found = greedy(step, state, limits, rows=rows, go=GO, eos=EOS, banned=banned)
     expected = [by_hand(state, row, limit, banned) for row, limit in enumerate(limits)]
-    assert rows_of(found) == [written for written, _ in expected]
-    assert found.scores.tolist() == pytest.approx([score for _, score in expected], abs=1e-4)
-    for row, (written, _) in zip(found.tokens.tolist(), expected, strict=True):
-        assert row[len(written) :] == [EOS] * (len(row) - len(written))
+    assert found.tokens == [written for written, _ in expected]
+    assert found.scores == pytest.approx([score for _, score in expected], abs=1e-4)
 
 
 def path(*tokens, margin=5.0):
@@ -71,55 +70,60 @@ def test_the_likeliest_token_is_fed_back_until_eos():
         fed.append(tokens.tolist())
         return step(tokens, state)
 
-    found = greedy(recorded, path(4, 8, 5, EOS, 6), [5], go=GO, eos=EOS)
-    assert found.tokens.tolist() == [[4, 8, 5, EOS]]
-    assert fed == [[GO], [4], [8], [5]]  # and no step after the last row has ended
+    found = greedy(recorded, path(4, 8, 5, EOS, 6), [5], rows=1, go=GO, eos=EOS)
+    assert found.tokens == [[4, 8, 5]]
+    assert fed == [[GO], [4], [8], [5]]  # and no step after the last one has ended
     each = 5 - math.log(math.exp(5) + V - 1)
-    assert found.scores.item() == pytest.approx(4 * each, abs=1e-5)
+    assert found.scores[0] == pytest.approx(4 * each, abs=1e-5)
 
 
 def test_a_limit_cuts_and_adds_no_eos_to_the_score():
-    found = greedy(step, path(4, 8, 5, EOS), [2], go=GO, eos=EOS)
-    assert found.tokens.tolist() == [[4, 8]]
-    assert found.scores.item() == pytest.approx(2 * (5 - math.log(math.exp(5) + V - 1)), abs=1e-5)
+    found = greedy(step, path(4, 8, 5, EOS), [2], rows=1, go=GO, eos=EOS)
+    assert found.tokens == [[4, 8]]
+    assert found.scores[0] == pytest.approx(2 * (5 - math.log(math.exp(5) + V - 1)), abs=1e-5)
 
 
-def test_what_follows_eos_is_eos():
-    state = Chain(torch.cat([path(4, EOS, 6, 7).table, path(5, 6, 7, 8).table]), torch.zeros(2, dtype=torch.int64))
-    found = greedy(step, state, [4, 4], go=GO, eos=EOS)
-    assert found.tokens.tolist() == [[4, EOS, EOS, EOS], [5, 6, 7, 8]]
+def test_a_row_whose_sentence_has_ended_takes_the_next_one_and_every_step_has_all_rows():
+    ends = [path(4, EOS, 6, 6).table, path(5, 6, 7, 8).table, path(8, 7, EOS, 6).table]
+    state, fed = Chain(torch.cat(ends), torch.zeros(3, dtype=torch.int64)), []
+
+    def recorded(tokens, state):
+        fed.append(tokens.tolist())
+        return step(tokens, state)
+
+    found = greedy(recorded, state, [3, 4, 2], rows=2, go=GO, eos=EOS)
+    assert found.tokens == [[4], [5, 6, 7, 8], [8, 7]]
+    assert fed == [[GO, GO], [5, 4], [6, GO], [7, 8]]  # the longest limit first; the third sentence takes over
 
 
 def test_a_banned_token_is_never_written_and_has_no_share():
     table = torch.zeros(1, 1, V, V)
     table[..., 6], table[..., 4] = 5.0, 1.0
-    found = greedy(step, Chain(table, torch.zeros(1, dtype=torch.int64)), [1], go=GO, eos=EOS, banned=(0, 6))
-    assert found.tokens.tolist() == [[4]]
-    assert found.scores.item() == pytest.approx(1 - math.log(math.e + V - 3), abs=1e-5)
+    found = greedy(step, Chain(table, torch.zeros(1, dtype=torch.int64)), [1], rows=1, go=GO, eos=EOS, banned=(0, 6))
+    assert found.tokens == [[4]]
+    assert found.scores[0] == pytest.approx(1 - math.log(math.e + V - 3), abs=1e-5)
 
 
-def test_rows_of_limit_0_write_nothing():
-    found = greedy(step, chain(3), [0, 4, 0], go=GO, eos=EOS)
-    assert [set(found.tokens[row].tolist()) for row in (0, 2)] == [{EOS}, {EOS}]
+def test_sentences_of_limit_0_write_nothing():
+    found = greedy(step, chain(3), [0, 4, 0], rows=2, go=GO, eos=EOS)
+    assert (found.tokens[0], found.tokens[2]) == ([], [])
     assert found.scores[0] == found.scores[2] == 0
     assert found.scores[1] < 0
-    nothing = greedy(step, chain(2), [0, 0], go=GO, eos=EOS)
-    assert nothing.tokens.shape == (2, 0)
-    assert nothing.scores.tolist() == [0, 0]
+    assert greedy(step, chain(2), [0, 0], rows=2, go=GO, eos=EOS) == ([[], []], [0.0, 0.0])
 
 
 def test_equal_logits_give_the_lowest_id():
     table = torch.zeros(1, 1, 4, 1000)
     table[..., [700, 41, 999]] = 3.0
-    assert greedy(step, Chain(table, torch.zeros(1, dtype=torch.int64)), [1], go=GO, eos=EOS).tokens.item() == 41
+    assert greedy(step, Chain(table, torch.zeros(1, dtype=torch.int64)), [1], rows=1, go=GO, eos=EOS).tokens == [[41]]
     even = Chain(torch.zeros(1, 1, 4, 1000), torch.zeros(1, dtype=torch.int64))
-    assert greedy(step, even, [1], go=GO, eos=EOS).tokens.item() == 0
+    assert greedy(step, even, [1], rows=1, go=GO, eos=EOS).tokens == [[0]]
 
 
 def test_neighbours_change_nothing():
-    state, limits = chain(7), [12, 1, 0, 5, 9, 12, 3]
-    whole = greedy(step, state, limits, go=GO, eos=EOS)
+    state, limits = chain(7, steps=40), [12, 1, 0, 5, 9, 12, 3]
+    whole = greedy(step, state, limits, rows=3, go=GO, eos=EOS)
     for row, limit in enumerate(limits):
-        alone = greedy(step, Chain(state.table[row : row + 1], state.count[:1]), [limit], go=GO, eos=EOS)
-        assert rows_of(alone)[0] == rows_of(whole)[row]
-        assert alone.scores[0] == whole.scores[row]
+        one = Chain(state.table[row : row + 1], state.count[:1])
+        alone = greedy(step, one, [limit], rows=3, go=GO, eos=EOS)
+        assert (alone.tokens[0], alone.scores[0]) == (whole.tokens[row], whole.scores[row])

@@ -1,5 +1,6 @@
 import random
 from collections import defaultdict
+from typing import NamedTuple
 
 import pytest
 import safetensors.torch
@@ -9,6 +10,7 @@ from nlpseq import TranslateConfig, configure
 from nlpseq.artefact import save
 from nlpseq.config import to_plain
 from nlpseq.errors import ArtefactError, UsageError
+from nlpseq.nn.seq2seq import DecoderState
 from nlpseq.search import greedy
 from nlpseq.settings import TokenizerConfig
 from nlpseq.tokenizer import Tokenizer
@@ -72,28 +74,36 @@ class Logits:
     """Runs `greedy` for the translator and keeps the logits of each sentence: its source's ids to a list of bytes."""
 
     def __init__(self, translator, monkeypatch):
-        self.kept, self.sources = defaultdict(list), []
-        encode = translator.model.encode
-        monkeypatch.setattr(translator.model, "encode", lambda *a: self.see(a[0]) or encode(*a))
+        self.kept, self.translator = defaultdict(list), translator
+        search = translator._search
+        monkeypatch.setattr(translator, "_search", lambda sources: self.see(sources) or search(sources))
         monkeypatch.setattr("nlpseq.translator.greedy", self.greedy)
 
-    def see(self, tokens):
-        self.sources = [tuple(row) for row in tokens.tolist()]
+    def see(self, sources):
+        groups = blocks([min(len(source), LONGEST) for source in sources])
+        self.sources = [tuple(sources[n]) for group in groups for n in group]
 
     def greedy(self, step, state, limits, **options):
-        runs = [[] for _ in limits]
+        """Decode with the number of the sentence and of its step as further parts of the state."""
+        runs = [{} for _ in limits]
+
+        class Numbered(NamedTuple):
+            recurrent: torch.Tensor
+            context: torch.Tensor
+            sentence: torch.Tensor
+            count: torch.Tensor
 
         def recorded(tokens, state):
-            logits, state = step(tokens, state)
-            for run, row in zip(runs, logits.clone().numpy(), strict=True):
-                run.append(row.tobytes())
-            return logits, state
+            logits, after = step(tokens, DecoderState(*state[:2]))
+            for sentence, count, row in zip(state.sentence.tolist(), state.count.tolist(), logits.numpy(), strict=True):
+                runs[sentence].setdefault(count, row.tobytes())  # a row that has ended goes on idly
+            return logits.clone(), Numbered(*after, state.sentence, state.count + 1)
 
-        found = greedy(recorded, state, limits, **options)
-        for source, limit, run, tokens in zip(self.sources, limits, runs, found.tokens.tolist(), strict=True):
-            if limit:
-                own = min(limit, tokens.index(EOS) + 1 if EOS in tokens else len(tokens))
-                self.kept[source].append(b"".join(run[:own]))
+        numbers = torch.arange(len(limits))
+        found = greedy(recorded, Numbered(*state, numbers, numbers * 0), limits, **options)
+        for source, limit, run, tokens in zip(self.sources, limits, runs, found.tokens, strict=True):
+            own = min(limit, len(tokens) + 1)
+            self.kept[source].append(b"".join(run[count] for count in range(own)))
         return found
 
 

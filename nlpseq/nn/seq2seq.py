@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from nlpseq.nn.recurrent import Recurrent, locked_dropout
+from nlpseq.nn.recurrent import Recurrent, dropout, locked_dropout
 
 __all__ = ["DecoderState", "Dropout", "EncoderDecoder", "Shape"]
 
@@ -97,7 +96,7 @@ class EncoderDecoder(nn.Module):
         hidden, recurrent = self.decoder(inputs, None, state.recurrent)
         if self.shape.context_at_every_step:
             hidden = torch.cat([hidden, inputs.to(hidden.dtype)], 2)
-        features = self.readout(F.dropout(hidden, self.dropout.output, self.training))
+        features = self.readout(dropout(hidden, self.dropout.output, self.training))
         return features, DecoderState(recurrent, state.context)
 
     def step(self, tokens: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
