@@ -1,12 +1,13 @@
 # Start with `make translate`, or `make help` for the rest. Works with GNU make 3.81 (macOS) and newer.
 # Plain `=`, so that only the command line changes a setting and no stray TARGET or SEED of the environment.
-CORPUS = phrasebook
+CORPUS =
 SOURCE = en
 TARGET = fr
 DEVICE = auto
 THREADS =
 SEED =
 OPTIONS =
+CAMPAIGN =
 PYTHON ?= python3
 NLPSEQ = .venv/bin/nlpseq
 
@@ -15,19 +16,22 @@ VENV_PYTHON := .venv/bin/python
 SETUP := $(if $(filter .venv/bin/nlpseq,$(NLPSEQ)),.venv/.runtime)
 MACHINE = --device $(DEVICE)$(if $(THREADS), --threads $(THREADS))
 
-# build/phrasebook, build/multi30k-en-de, and build/mine-en-fr for path/to/mine.tsv.gz: the corpus and, but for the
-# default, its pair. What one corpus and pair wrote is never overwritten by another's.
-CORPUS_NAME := $(basename $(notdir $(patsubst %.gz,%,$(patsubst %/,%,$(CORPUS)))))
-PAIR_DIR := build/$(patsubst phrasebook-en-fr,phrasebook,$(CORPUS_NAME)-$(SOURCE)-$(TARGET))
-# A corpus that changes makes its models stale; the code of nlpseq does not: a training may have taken hours.
-CORPUS_FILES := $(wildcard $(CORPUS) $(CORPUS:%/=%).* $(CORPUS:%/=%)/* corpora/$(CORPUS)/*)
+# Every stage has a corpus of its own for when none is named: $(call corpus_name,path/to/mine.tsv.gz) is mine. A corpus
+# that changes makes its models stale; the code of nlpseq does not: a training may have taken hours.
+corpus_name = $(basename $(notdir $(patsubst %.gz,%,$(patsubst %/,%,$(1)))))
+corpus_files = $(wildcard $(1) $(1:%/=%).* $(1:%/=%)/* corpora/$(1)/*)
+
+# build/phrasebook, build/multi30k-en-de, and build/mine-en-fr: the corpus and, but for the default, its pair. What one
+# corpus and pair wrote is never overwritten by another's.
+PAIRS := $(or $(CORPUS),phrasebook)
+PAIR_DIR := build/$(patsubst phrasebook-en-fr,phrasebook,$(call corpus_name,$(PAIRS))-$(SOURCE)-$(TARGET))
 
 # A stage depends on a file that holds its settings. $(call changed,FILE,SETTINGS) is FORCE where the file holds others,
 # so that it is rewritten just then. Device and threads cannot change a result and are not among the settings.
 changed = $(if $(findstring <$(2)>,<$(shell cat $(1) 2>/dev/null)>),,FORCE)
 write_settings = @mkdir -p $(@D) && printf '%s\n' "$$SETTINGS" > $@.new && mv $@.new $@
 
-.PHONY: help setup check test bench clean distclean all FORCE
+.PHONY: help setup check test bench campaign clean distclean all FORCE
 # Two trainings at once would only fight for the cores, so -j changes nothing.
 .NOTPARALLEL:
 
@@ -35,15 +39,18 @@ define HELP
 Targets
   make translate   tokenise, train, decode, score and show a translator
   make tokenize    its tokeniser alone
+  make embed       word vectors: train, score and show neighbours
   make all         every stage
   make setup       .venv with everything in it; the others do this by themselves
   make check       ruff and mypy
   make test        the tests, two minutes
   make bench       the benchmarks
+  make campaign    kills, full disks, damage, fuzz, load: hours; with CAMPAIGN=--short minutes
   make clean       removes build/ and all models in it; make distclean removes .venv too
 
 Settings, with their values now, for the command line as in: make translate CORPUS=multi30k TARGET=de
-  CORPUS=$(CORPUS)   a corpus of "nlpseq corpora list", or the path of a file or folder of yours (without spaces)
+  CORPUS=$(CORPUS)   a corpus of "nlpseq corpora list", or the path of a file or folder of yours (without spaces);
+      when empty each stage takes its own: phrasebook for pairs, almanac for word vectors
   SOURCE=$(SOURCE) TARGET=$(TARGET)   the languages, or the columns of your file
   DEVICE=$(DEVICE)   auto, cpu, cuda or cuda:N
   THREADS=$(THREADS)   CPU threads; all cores when empty
@@ -74,6 +81,11 @@ test: .venv/.dev
 
 bench: .venv/.dev
 	$(VENV_PYTHON) tests/benchmarks/run.py
+
+# All parts run, whatever one of them finds.
+campaign: .venv/.dev
+	@failed=0; for part in kill disk damage fuzz load; do \
+	    $(VENV_PYTHON) tests/campaign/$$part.py $(CAMPAIGN) || failed=1; done; exit $$failed
 
 clean:
 	rm -rf build

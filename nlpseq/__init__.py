@@ -19,6 +19,8 @@ _HOME = {
     "ArtefactError": "nlpseq.errors",
     "Corpus": "nlpseq.corpora",
     "CorpusError": "nlpseq.errors",
+    "EmbedConfig": "nlpseq.settings",
+    "Embeddings": "nlpseq.vectors",
     "Interrupted": "nlpseq.errors",
     "NlpseqError": "nlpseq.errors",
     "TokenizeConfig": "nlpseq.settings",
@@ -29,6 +31,7 @@ _HOME = {
     "WorkError": "nlpseq.errors",
     "configure": "nlpseq.config",
     "load_corpus": "nlpseq.corpora",
+    "train_embeddings": "nlpseq.stages.embed",
     "train_tokenizer": "nlpseq.stages.tokenize",
     "train_translator": "nlpseq.stages.translate",
 }
@@ -37,6 +40,8 @@ __all__ = [
     "ArtefactError",
     "Corpus",
     "CorpusError",
+    "EmbedConfig",
+    "Embeddings",
     "Interrupted",
     "NlpseqError",
     "TokenizeConfig",
@@ -48,6 +53,7 @@ __all__ = [
     "__version__",
     "configure",
     "load_corpus",
+    "train_embeddings",
     "train_tokenizer",
     "train_translator",
 ]
@@ -56,11 +62,13 @@ if TYPE_CHECKING:
     from nlpseq.config import configure
     from nlpseq.corpora import Corpus, load_corpus
     from nlpseq.errors import ArtefactError, CorpusError, Interrupted, NlpseqError, UsageError, WorkError
-    from nlpseq.settings import TokenizeConfig, TranslateConfig
+    from nlpseq.settings import EmbedConfig, TokenizeConfig, TranslateConfig
+    from nlpseq.stages.embed import train_embeddings
     from nlpseq.stages.tokenize import train_tokenizer
     from nlpseq.stages.translate import train_translator
     from nlpseq.tokenizer import Tokenizer
     from nlpseq.translator import Translator
+    from nlpseq.vectors import Embeddings
 
 
 def __getattr__(name: str) -> Any:

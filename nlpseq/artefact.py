@@ -22,7 +22,7 @@ from typing import Any
 import nlpseq
 from nlpseq.errors import ArtefactError, WorkError, sentence
 
-__all__ = ["Artefact", "load", "lock", "read_manifest", "save", "write_file"]
+__all__ = ["Artefact", "digest_of", "load", "lock", "read_manifest", "save", "write_file"]
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -77,7 +77,7 @@ def save(
     settings: what `to_plain` gives; files: contents by role; facts: what else a reader wants to know (plain values).
     Raises WorkError where the disk does not take it.
     """
-    stale = _files_of(directory)
+    stale = _files_of(directory) | {path.name for path in directory.glob(f".{MANIFEST}.*.tmp")}
     entries: dict[str, dict[str, Any]] = {}
     for role, content in files.items():
         digest = hashlib.sha256(content).hexdigest()
@@ -97,15 +97,15 @@ def save(
         "facts": dict(facts),
         "files": entries,
     }
-    text = json.dumps(manifest | {"sha256": _digest(manifest)}, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(manifest | {"sha256": digest_of(manifest)}, indent=1, ensure_ascii=False) + "\n"
     write_file(directory / MANIFEST, text.encode("utf-8", "surrogatepass"))  # a path may hold any byte
     for name in stale - {entry["file"] for entry in entries.values()}:
         (directory / name).unlink(missing_ok=True)
 
 
-def _digest(manifest: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of all that a manifest says besides it, however that is laid out."""
-    said = {name: value for name, value in manifest.items() if name != "sha256"}
+def digest_of(table: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of all that a JSON table, such as a manifest, says besides it, however that is laid out."""
+    said = {name: value for name, value in table.items() if name != "sha256"}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
@@ -130,7 +130,7 @@ def read_manifest(directory: Path, stage: str | None = None) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_bytes())
         newer = manifest["format"] > FORMAT
-        whole = not newer and manifest["sha256"] == _digest(manifest) and _is_manifest(manifest)
+        whole = not newer and manifest["sha256"] == digest_of(manifest) and _is_manifest(manifest)
     except OSError as error:
         raise ArtefactError(sentence(str(path), "be readable", error.strerror, quote=False)) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

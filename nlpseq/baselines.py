@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +11,28 @@ import numpy as np
 from nlpseq.placeholders import normalise
 from nlpseq.text import words
 
-__all__ = ["nearest_baseline"]
+__all__ = ["commonest_baseline", "nearest_baseline"]
+
+
+def commonest_baseline(texts: Iterable[str], questions: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return for each analogy the commonest word of the text among all answers to the questions of its category.
+
+    texts: what is counted; questions: rows with "category", "a", "b", "c" and "d" (a is to b as c is to d). Case is
+    folded. The words of the question itself are no answer; the first in the alphabet wins a tie, and "" stands where
+    none is left.
+    """
+    counts = Counter(word for text in texts for word in words(text.casefold()))
+    answers: defaultdict[str, set[str]] = defaultdict(set)
+    for question in questions:
+        answers[question["category"]].add(question["d"])
+    ordered = {
+        category: sorted(found, key=lambda word: (-counts[word.casefold()], word))
+        for category, found in answers.items()
+    }
+    return [
+        next((word for word in ordered[one["category"]] if word not in (one["a"], one["b"], one["c"])), "")
+        for one in questions
+    ]
 
 
 def nearest_baseline(train: Sequence[tuple[str, str]], sources: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Where the parts of a line chart or histogram lie: plain numbers that the report's template draws as SVG.
+"""Where the parts of a line chart, histogram or map lie: plain numbers that the report's template draws as SVG.
 
 Written for figures as they come out of a training: gaps, NaN, infinities, a single point, none at all, a million
 points, values without bounds. What cannot be drawn is left out and counted, never a crash or a broken picture.
@@ -12,7 +12,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Real
 from typing import NamedTuple
 
-__all__ = ["FRAME", "Bar", "Frame", "Key", "Line", "Picture", "Tick", "bars", "lines", "number"]
+__all__ = [
+    "FRAME",
+    "Bar",
+    "Frame",
+    "Key",
+    "Line",
+    "Mark",
+    "Picture",
+    "Plane",
+    "Tick",
+    "bars",
+    "lines",
+    "number",
+    "scatter",
+]
 
 MOST_POINTS = 400
 HUGE = 1e30  # beyond it differences and products may overflow; only a run that diverged gets there
@@ -74,6 +88,31 @@ class Picture(NamedTuple):
     keys: Sequence[Key] = ()
     description: str = "No values to draw."
     left_out: str = ""
+
+
+class Mark(NamedTuple):
+    """A point of a map, and the name beside it; the text's place is None where it would cover another's."""
+
+    name: str
+    x: float
+    y: float
+    text: tuple[float, float, str] | None  # x, y and SVG's text-anchor
+
+
+class Plane(NamedTuple):
+    """All that the template needs to draw a map."""
+
+    marks: Sequence[Mark] = ()
+    left_out: str = ""
+    width: float = 960.0
+    height: float = 600.0
+
+
+class _Box(NamedTuple):
+    left: float
+    top: float
+    right: float
+    bottom: float
 
 
 class _Axis(NamedTuple):
@@ -142,6 +181,43 @@ def bars(groups: Mapping[str, Sequence[float]], *, bins: int = 20) -> Picture:
     left_out = f"{missing:,} {_plural('value', missing)} above {number(scale.high)} or not finite, not drawn."
     description = "; ".join(f"{key.name}: {key.detail}" for key in keys)
     return Picture(x_axis.ticks, y_axis.ticks, (), drawn, keys, description, left_out if missing else "")
+
+
+def scatter(points: Sequence[tuple[str, float, float]]) -> Plane:
+    """A map of named points (name, x, y), the most important first; either axis is stretched to fill the plane.
+
+    A name that would cover one before it is left out, and counted; points that are not finite are not drawn.
+    """
+    usable = [(name, float(x), float(y)) for name, x, y in points if _usable(x, -HUGE) and _usable(y, -HUGE)]
+    if not usable:
+        return Plane()
+    plane = Plane()
+    (left, right), (low, high) = (_widened(min(v), max(v)) for v in list(zip(*usable, strict=True))[1:])
+    scales = (plane.width - 120) / (right - left), (plane.height - 40) / (high - low)
+    marks: list[Mark] = []
+    boxes: list[_Box] = []
+    for name, x, y in usable:
+        at = 60 + (x - left) * scales[0], plane.height - 20 - (y - low) * scales[1]
+        boxes.append(_Box(at[0] - 2, at[1] - 2, at[0] + 2, at[1] + 2))
+        text, box = next((one for one in _beside(name, *at) if _is_free(one[1], boxes[:-1])), (None, None))
+        boxes += [box] if box else []
+        marks.append(Mark(name, *at, text))
+    hidden = sum(mark.text is None for mark in marks)
+    left_out = f"{hidden} {_plural('name', hidden)} would cover others: point at a dot to read its own."
+    return plane._replace(marks=marks, left_out=left_out if hidden else "")
+
+
+def _beside(name: str, x: float, y: float) -> Iterator[tuple[tuple[float, float, str], _Box]]:
+    """Yield where a name may stand beside its point, and the box that it covers."""
+    width = 6.4 * len(name)
+    yield (x + 5, y + 4, "start"), _Box(x + 4, y - 6, x + 6 + width, y + 7)
+    yield (x - 5, y + 4, "end"), _Box(x - 6 - width, y - 6, x - 4, y + 7)
+    yield (x, y - 6, "middle"), _Box(x - width / 2, y - 16, x + width / 2, y - 3)
+    yield (x, y + 14, "middle"), _Box(x - width / 2, y + 4, x + width / 2, y + 17)
+
+
+def _is_free(box: _Box, taken: Sequence[_Box]) -> bool:
+    return all(box.right < a or box.left > c or box.bottom < b or box.top > d for a, b, c, d in taken)
 
 
 def number(value: float) -> str:

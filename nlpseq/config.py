@@ -37,6 +37,7 @@ class Setting(NamedTuple):
     unit: str | None
     choices: tuple[str, ...] | None
     neutral: bool
+    opposite: str | None
 
     @property
     def rule(self) -> str:
@@ -70,13 +71,15 @@ def setting(
     high: float | None = None,
     unit: str | None = None,
     neutral: bool = False,
+    opposite: str | None = None,
 ) -> Any:
     """Return a dataclass field that is a setting.
 
     low, high: inclusive range; unit: of the value; neutral: cannot change the result (device, threads), so that a
-    resumed or repeated run may differ in it. Choices are declared by a `Literal` annotation, absence by `| None`.
+    resumed or repeated run may differ in it; opposite: the option that says no, where `--no-…` would not do. Choices
+    are declared by a `Literal` annotation, absence by `| None`.
     """
-    facts = {"help": help, "low": low, "high": high, "unit": unit, "neutral": neutral}
+    facts = {"help": help, "low": low, "high": high, "unit": unit, "neutral": neutral, "opposite": opposite}
     return dataclasses.field(default=default, metadata=facts)
 
 

@@ -1,23 +1,17 @@
-"""From a corpus name or a path to splits of rows that stream: `load_corpus`.
-
-A single file of one's own is cut into train, validation and test by a hash of each row's text: the texts with the
-smallest hashes are the test, the next ones the validation, 5 % each, at least 1 and at most 1,000 texts. So equal texts
-always share a split, the cut does not depend on the order of the lines, and a file that grows keeps most of its cut.
-The split `all` is the whole file in its own order: for a test set of one's own that stands in one file.
-"""
+"""From a corpus name or a path to splits of rows that stream: `load_corpus`. How one file is cut says `cuts`."""
 
 from __future__ import annotations
 
-import heapq
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 
 from nlpseq.cards import Card, catalogue, read_card
+from nlpseq.cuts import PARTS, HashCut, Told, text_hash, untold
 from nlpseq.errors import CorpusError, did_you_mean
 from nlpseq.fetch import cache_folder, fetch
 from nlpseq.readers import (
@@ -33,67 +27,9 @@ from nlpseq.readers import (
     parquet_table,
 )
 
-__all__ = ["Corpus", "Split", "catalogue", "corpus_file", "load_corpus", "text_hash"]
+__all__ = ["Corpus", "Split", "catalogue", "corpus_file", "corpus_path", "load_corpus", "text_hash"]
 
 _ALIASES = {"valid": "validation", "dev": "validation", "val": "validation"}
-_MOST = 1000  # texts that a single file gives for validation, and for test
-_SHOWN = 3  # faulty lines that a message names
-_MAIN = ("train", "validation", "test")
-
-
-@dataclass(frozen=True)
-class HashCut:
-    """The cut of one table into train, validation and test; see the module's docstring.
-
-    table: all rows; key: the columns whose text is hashed.
-    """
-
-    table: Table
-    key: tuple[str, ...]
-
-    def split_of(self, row: Row) -> str:
-        """Return the name of the split that a row belongs to."""
-        value = text_hash(row, self.key)
-        test, validation = self._found[0]
-        return "test" if value <= test else "validation" if value <= validation else "train"
-
-    def rows(self, split: str) -> int:
-        """Return how many rows a split has."""
-        return self._found[1][split]
-
-    @cached_property
-    def _found(self) -> tuple[tuple[int, int], dict[str, int]]:
-        """The two thresholds and the rows per split, from one pass that keeps the smallest hashes only."""
-        heap: list[int] = []  # negated: heapq keeps the smallest first, the largest kept hash must go first
-        counts: dict[int, int] = {}
-        total = broken = 0
-        faults: list[str] = []
-        for record in self.table.scan():
-            if isinstance(record.row, CorpusError):
-                broken += 1
-                faults += [str(record.row)] if broken <= _SHOWN else []
-                continue
-            total += 1
-            value = text_hash(record.row, self.key)
-            if value in counts:
-                counts[value] += 1
-            elif len(heap) <= 2 * _MOST:
-                heapq.heappush(heap, -value)
-                counts[value] = 1
-            elif value < -heap[0]:
-                counts.pop(-heapq.heapreplace(heap, -value))
-                counts[value] = 1
-        smallest = sorted(counts)
-        size = min(max(total // 20, 1), (len(smallest) - 1) // 2)  # so at most _MOST, and train is never empty
-        if size < 1:
-            if broken:  # they are the cause, too few rows only what follows from it
-                more = [f"{self.table.name}: {broken - _SHOWN:,} more lines cannot be read."] * (broken > _SHOWN)
-                raise CorpusError("\n".join(faults + more))
-            must = "have at least 3 different rows to be cut into train, validation and test"
-            raise fault(self.table.name, must, f"has {len(smallest)}", self.table.name)
-        held = [sum(counts[value] for value in part) for part in (smallest[:size], smallest[size : 2 * size])]
-        rows = {"train": total - sum(held), "validation": held[1], "test": held[0]}
-        return (smallest[size - 1], smallest[2 * size - 1]), rows
 
 
 @dataclass(frozen=True)
@@ -114,6 +50,9 @@ class Split:
 
     def scan(self) -> Iterator[Record]:
         """Yield rows and, in their place, what is wrong with a line; faulty lines of a single file count as train's."""
+        if self.cut is not None and self.name != "train" and (held := self.cut.held(self.name)) is not None:
+            yield from (record._replace(row=copy(record.row)) for record in held)
+            return
         for record in self.table.scan():
             owner = self.name
             if self.cut is not None:
@@ -175,7 +114,7 @@ class Corpus:
         return present[name]
 
 
-def load_corpus(name_or_path: str | Path, *, columns: Sequence[str] | None = None) -> Corpus:
+def load_corpus(name_or_path: str | Path, *, columns: Sequence[str] | None = None, told: Told = untold) -> Corpus:
     """Return a corpus: from a path of yours, else its grammar, the local mirror, what was fetched, the card's source.
 
     name_or_path: a file (.parquet .tsv .csv .jsonl .txt .conll, each also with .gz), a folder with any of train.*,
@@ -185,20 +124,37 @@ def load_corpus(name_or_path: str | Path, *, columns: Sequence[str] | None = Non
     over the grammar of an embedded corpus.
     columns: what rows shall hold, and, in a single file that is cut into splits, first the column whose text decides;
     all columns where None. All digits: the file has no header line and these are its 1-based column numbers.
+    told: is told how many rows have been read while a single file is cut, which happens when a split is first used.
     Raises CorpusError for what cannot be found or read, with all that was tried.
     """
     path = Path(name_or_path).expanduser()
     text = str(name_or_path)
     if path.is_dir():
-        return _folder(path, columns)
+        return _folder(path, columns, told)
     if path.is_file():
-        return _cut(path.name, open_table(path, columns), columns)
+        return _cut(path.name, open_table(path, columns), columns, told)
     if files := _parallel_files(path, columns):
-        return _cut(path.name, parallel_table(files, columns), columns)
-    if os.sep in text or "/" in text or file_format(path):
+        return _cut(path.name, parallel_table(files, columns), columns, told)
+    if _is_a_path(text):
         must = "be a file, a folder of splits or the prefix of parallel files"
         raise fault(text, must, "nothing is there", f"looked in {path.parent.resolve()}")
     return _named(text, columns)
+
+
+def corpus_path(name_or_path: str | Path, *, columns: Sequence[str] | None = None) -> Path | None:
+    """Return where the text of a corpus lies, as an absolute path: None where a grammar writes it.
+
+    name_or_path, columns: as for `load_corpus`. A path is returned whatever is there; a name is looked up and, where it
+    is nowhere on this machine, fetched. Raises CorpusError for a name that is none, and where that fails.
+    """
+    path = Path(name_or_path).expanduser()
+    if path.exists() or _is_a_path(str(name_or_path)) or _parallel_files(path, columns):
+        return path.absolute()
+    return _located(str(name_or_path))[0]
+
+
+def _is_a_path(text: str) -> bool:
+    return os.sep in text or "/" in text or file_format(Path(text)) is not None
 
 
 def corpus_file(name: str, file: str) -> Path:
@@ -216,24 +172,18 @@ def corpus_file(name: str, file: str) -> Path:
     return fetch(name, cache_folder()) / file
 
 
-def text_hash(row: Row, columns: Iterable[str]) -> int:
-    """Return a 64-bit hash of the text in some columns of a row; the same on every machine and in every run."""
-    text = "\t".join(str(row[column]) for column in columns)
-    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+def _cut(name: str, table: Table, columns: Sequence[str] | None, told: Told) -> Corpus:
+    cut = HashCut(table, tuple(columns[:1]) if columns else table.columns, told)
+    return Corpus(name, {split: Split(split, table, cut) for split in PARTS}, whole=Split("all", table))
 
 
-def _cut(name: str, table: Table, columns: Sequence[str] | None) -> Corpus:
-    cut = HashCut(table, tuple(columns[:1]) if columns else table.columns)
-    return Corpus(name, {split: Split(split, table, cut) for split in _MAIN}, whole=Split("all", table))
-
-
-def _folder(folder: Path, columns: Sequence[str] | None) -> Corpus:
+def _folder(folder: Path, columns: Sequence[str] | None, told: Told) -> Corpus:
     """Read a folder of splits; where there is only a train file it is cut as a single file is."""
     groups: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
         stem, _, ending = path.name.removesuffix(".gz").partition(".")
         name = _ALIASES.get(stem, stem)
-        if path.is_file() and ending and (name in _MAIN or name.startswith("test")):
+        if path.is_file() and ending and (name in PARTS or name.startswith("test")):
             groups.setdefault(name, []).append(path)
     if not groups:
         held = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
@@ -241,7 +191,7 @@ def _folder(folder: Path, columns: Sequence[str] | None) -> Corpus:
         raise fault(folder, must, f"holds {held}", f"formats: {' '.join(FORMATS)} or one file per language")
     tables = {name: _group_table(folder, name, files, columns) for name, files in groups.items()}
     if list(tables) == ["train"]:
-        return _cut(folder.name, tables["train"], columns)
+        return _cut(folder.name, tables["train"], columns, told)
     return Corpus(folder.name, {name: Split(name, tables[name]) for name in sorted(tables, key=_order)})
 
 
@@ -273,20 +223,28 @@ def _parallel_files(prefix: Path, columns: Sequence[str] | None) -> dict[str, Pa
 
 
 def _named(name: str, columns: Sequence[str] | None) -> Corpus:
-    files = next((found for folder in _mirrors() if (found := sorted((folder / name).glob("*.parquet")))), None)
+    folder, card = _located(name)
+    if folder is None:
+        return Corpus(name, _generated(read_card(name), columns), card)
+    return Corpus(name, _mirror_splits(sorted(folder.glob("*.parquet")), card, columns), card)
+
+
+def _located(name: str) -> tuple[Path | None, Card | None]:
+    """Return folder and card of a named corpus: no folder for a grammar, no card for what only a mirror has."""
+    folder = next((place / name for place in _mirrors() if any((place / name).glob("*.parquet"))), None)
     try:
         card = read_card(name)
     except CorpusError:
-        if files is None:
+        if folder is None:
             raise
-        return Corpus(name, _mirror_splits(files, None, columns))  # a mirror may hold corpora that have no card
+        return folder, None  # a mirror may hold corpora that have no card
     if card.source.kind == "generated":  # before any copy, which an older grammar may have written
-        return Corpus(name, _generated(card, columns), card)
-    if files is None:
+        return None, card
+    if folder is None:
         if not card.splits:
             raise fault(name, "be a corpus of rows", f"is the files {', '.join(card.artefacts)}", "use corpus_file")
-        files = sorted(fetch(name, cache_folder()).glob("*.parquet"))
-    return Corpus(name, _mirror_splits(files, card, columns), card)
+        folder = fetch(name, cache_folder())
+    return folder, card
 
 
 def _mirrors() -> list[Path]:
@@ -299,7 +257,7 @@ def _mirror_splits(files: Sequence[Path], card: Card | None, columns: Sequence[s
     splits = {}
     for path in sorted(files, key=lambda file: _order(file.stem)):
         table = parquet_table(path, None, labels)
-        if path.stem in _MAIN or set(columns or ()) <= set(table.columns):  # a side split may lack a language
+        if path.stem in PARTS or set(columns or ()) <= set(table.columns):  # a side split may lack a language
             splits[path.stem] = Split(path.stem, parquet_table(path, columns, labels))
     return splits
 
@@ -308,8 +266,12 @@ def _generated(card: Card, columns: Sequence[str] | None) -> dict[str, Split]:
     from nlpseq.synthetic import generate
 
     splits = generate(card.name, seed=card.source.seed)
-    return {name: Split(name, memory_table(f"{card.name} {name}", rows, columns)) for name, rows in splits.items()}
+    return {
+        name: Split(name, memory_table(f"{card.name} {name}", rows, columns))
+        for name, rows in splits.items()
+        if name in PARTS or set(columns or ()) <= rows[0].keys()  # questions have no text
+    }
 
 
 def _order(split: str) -> tuple[int, str]:
-    return (_MAIN.index(split) if split in _MAIN else len(_MAIN), split)
+    return (PARTS.index(split) if split in PARTS else len(PARTS), split)

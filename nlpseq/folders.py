@@ -6,21 +6,24 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import nlpseq
-from nlpseq.artefact import MANIFEST, read_manifest, write_file
+from nlpseq.artefact import MANIFEST, lock, read_manifest, write_file
 from nlpseq.config import settings_of, to_plain
 from nlpseq.errors import ArtefactError, sentence
 
-__all__ = ["claim", "fingerprint", "finished", "release", "stamp", "state_folder"]
+__all__ = ["claim", "evaluation_folder", "fingerprint", "finished", "held", "release", "stamp", "state_folder"]
 
 STATE = "state.pt"  # of a training that was stopped
 KEPT = ("metrics.jsonl", "report.json", "report.html")  # of a state folder, when its run is finished
+_LOCK = ".lock"
 _OWN = "settings.json"
 _TEXT = "text of the "
+_EVALUATION = "evaluate-"
 
 
 def fingerprint(config: object, **inputs: str) -> dict[str, Any]:
@@ -50,6 +53,28 @@ def stamp(path: str | Path | None) -> str:
     return total.hexdigest()[:16] if files else ""
 
 
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder for one run, which alone may work in it; ArtefactError where another process does.
+
+    A run that fails before it has anything worth keeping takes away what it made: its state and, where it was not there
+    before, the folder.
+    """
+    new = not folder.exists()
+    with lock(folder):
+        try:
+            yield
+        except BaseException:
+            for state in [path for path in folder.glob("resume/*") if path.is_dir()]:
+                if {path.name for path in state.iterdir()} <= {_OWN}:
+                    shutil.rmtree(state)
+            with suppress(OSError):  # of a folder that is not empty
+                (folder / "resume").rmdir()
+            if new and [path.name for path in folder.iterdir()] == [_LOCK]:
+                shutil.rmtree(folder)
+            raise
+
+
 def finished(folder: Path, stage: str, *, wanted: Mapping[str, Any], replace: bool) -> bool:
     """Return whether the folder holds this very run, finished.
 
@@ -57,7 +82,7 @@ def finished(folder: Path, stage: str, *, wanted: Mapping[str, Any], replace: bo
     are not nlpseq's, unless `replace` is given; then it is False.
     """
     if not (folder / MANIFEST).exists():
-        foreign = [p.name for p in folder.glob("*") if p.name not in (".lock", "resume")] if folder.is_dir() else []
+        foreign = [p.name for p in folder.glob("*") if p.name not in (_LOCK, "resume")] if folder.is_dir() else []
         if foreign and not any((folder / "resume").glob(f"*/{_OWN}")):
             must = "be a new folder, an empty one, or one of nlpseq's"
             raise ArtefactError(
@@ -101,22 +126,37 @@ def claim(folder: Path, *, wanted: Mapping[str, Any], replace: bool, resume: boo
     if not resume:
         shutil.rmtree(mine, ignore_errors=True)
     mine.mkdir(parents=True, exist_ok=True)
+    for left in mine.glob(".*.tmp"):  # of killed saves, each as large as a state
+        left.unlink()
     write_file(mine / _OWN, json.dumps(wanted, indent=1).encode())
     return mine
 
 
 def release(folder: Path, wanted: Mapping[str, Any]) -> None:
-    """Take log and report of a run that is finished out of its state folder, and remove all resume states."""
+    """Take log and report of a run that is finished out of its state folder, and remove all resume states.
+
+    Evaluations of the model that the folder held before are removed too: they would be taken for the new one's.
+    """
     mine = state_folder(folder, wanted)
+    if mine.exists():
+        for stale in folder.glob(f"{_EVALUATION}*"):
+            shutil.rmtree(stale, ignore_errors=True)
+    # First, or a run that is killed here and replaced would go on from the end of this one, without its log.
+    (mine / STATE).unlink(missing_ok=True)
     for name in KEPT:
         if (mine / name).exists():
             os.replace(mine / name, folder / name)
     shutil.rmtree(folder / "resume", ignore_errors=True)
 
 
+def evaluation_folder(model: Path, corpus: str, split: str) -> Path:
+    """Return where the report of an evaluation goes unless a user says where: the training's own report stays."""
+    return model / f"{_EVALUATION}{corpus}-{split}"
+
+
 def _refuse(folder: Path, held: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    names = [name for name in wanted if held.get(name) != wanted[name]]
-    differ = ", ".join(_difference(name, held.get(name), wanted[name]) for name in names[:4]) or "other settings"
+    names = [name for name in {**wanted, **held} if held.get(name) != wanted.get(name)]
+    differ = ", ".join(_difference(name, held.get(name), wanted.get(name)) for name in names[:4]) or "other settings"
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
     must = "hold no other run (--replace puts the new one in its place)"
     raise ArtefactError(sentence("out", must, f"that of {differ}{more}", str(folder), quote=False))

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, distributed
@@ -25,17 +25,39 @@ from nlpseq.errors import ArtefactError, Interrupted, WorkError, sentence
 from nlpseq.folders import STATE
 from nlpseq.training import Run, Step, Task, averaged, fit
 
-__all__ = ["Event", "Watch", "train", "unwatched"]
+__all__ = [
+    "Event",
+    "Log",
+    "Resumable",
+    "Watch",
+    "counting",
+    "read_record",
+    "save_state",
+    "signals",
+    "take_up",
+    "train",
+    "unwatched",
+]
 
 _HASH = 32  # bytes of SHA-256 behind a saved state
 LOOK_EVERY = 10  # steps between looks at losses, clock and signals: a look waits for the device
+
+
+class Resumable(Protocol):
+    """A run whose state is plain numbers, strings and tensors."""
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a resumed run needs."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `state` returned."""
 
 
 class Event(NamedTuple):
     """What a caller may show while work goes on."""
 
     kind: str  # "note", "progress", "resumed", "step", "validation", "saved"
-    text: str = ""
+    text: str = ""  # what is said or done; for "resumed" and "step" what is counted, where it is not steps
     step: int = 0
     total: int = 0
     values: Mapping[str, float] = MappingProxyType({})
@@ -48,8 +70,13 @@ def unwatched(event: Event) -> None:
     """Show nothing: what a library does unless it is asked."""
 
 
+def counting(watch: Watch, text: str, total: int = 0) -> Callable[[int], None]:
+    """Return what tells a watch how many rows are done; total: of the rows, 0 where nobody knows yet."""
+    return lambda done: watch(Event("progress", text, done, total))
+
+
 @dataclass
-class _Log:
+class Log:
     """`metrics.jsonl`: one line a look or validation; cut back to the saved length when a run is resumed."""
 
     path: Path
@@ -58,9 +85,12 @@ class _Log:
     since: float = field(default_factory=time.perf_counter)
 
     def cut(self, size: int) -> None:
-        with open(self.path, "ab") as file:
-            self.size = size if size <= file.tell() else 0  # a log that has lost lines would be filled up with zeros
-            file.truncate(self.size)
+        """Cut the log back to so many bytes, without lines that were damaged since: it is not worth a run."""
+        held = self.path.read_bytes()[:size] if self.path.exists() else b""
+        whole = len(held) == size  # what a line means that comes after lost ones is anybody's guess
+        kept = b"".join(line for line in held.splitlines(keepends=True) if whole and read_record(line) is not None)
+        write_file(self.path, kept)
+        self.size = len(kept)
 
     def synced(self) -> int:
         """Return the length, once all of it is on the disk: after a power cut a state must not be ahead of its log."""
@@ -69,6 +99,7 @@ class _Log:
         return self.size
 
     def write(self, record: dict[str, Any]) -> None:
+        """Append a line; WorkError where the disk does not take it."""
         line = (json.dumps(record) + "\n").encode()
         try:
             with open(self.path, "ab") as file:
@@ -76,6 +107,15 @@ class _Log:
         except OSError as error:
             raise WorkError(sentence(str(self.path), "be written", error.strerror, quote=False)) from None
         self.size += len(line)
+
+
+def read_record(line: bytes) -> dict[str, float] | None:
+    """Return one line of a log: finite numbers by name, `step` among them; None for a line that was damaged."""
+    try:
+        record = dict(json.loads(line))
+        return record if "step" in record and all(map(math.isfinite, record.values())) else None
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return None
 
 
 def train(
@@ -88,12 +128,12 @@ def train(
     Raises Interrupted after SIGINT or SIGTERM, with the state saved; WorkError where the loss is not finite.
     """
     state = folder / STATE
-    log = _Log(folder / "metrics.jsonl")
-    log.cut(_take_up(run, state))
+    log = Log(folder / "metrics.jsonl")
+    log.cut(take_up(run, state))
     if run.step:
         watch(Event("resumed", "", run.step, run.total))
     saved = time.monotonic()
-    with _signals() as caught:
+    with signals() as caught:
         for step in () if _patience_is_up(run) else fit(run, task):
             log.window.append(step)
             due = _evaluation_is_due(run, step)
@@ -120,7 +160,7 @@ def _patience_is_up(run: Run) -> bool:
     return run.config.patience is not None and run.waited >= run.config.patience
 
 
-def _take_up(run: Run, path: Path) -> int:
+def take_up(run: Resumable, path: Path) -> int:
     """Restore a saved state where there is one; return the length that the log had then."""
     if not path.exists():
         return 0
@@ -129,6 +169,8 @@ def _take_up(run: Run, path: Path) -> int:
         if hashlib.sha256(content[:-_HASH]).digest() != content[-_HASH:]:  # torch.load would take a flipped bit
             raise ValueError
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        if state.get("of", path.parent.name) != path.parent.name:  # another run's, of the same shapes
+            raise ValueError
         run.restore(state)
         return int(state["log"])
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError, pickle.UnpicklingError):
@@ -136,12 +178,17 @@ def _take_up(run: Run, path: Path) -> int:
         raise ArtefactError(sentence(str(path), must, "damaged", quote=False)) from None
 
 
+def save_state(run: Resumable, path: Path, log: int) -> None:
+    """Write the state of a run, and the length that its log has."""
+    buffer = io.BytesIO()
+    torch.save(run.state() | {"log": log, "of": path.parent.name}, buffer)
+    content = buffer.getvalue()
+    write_file(path, content + hashlib.sha256(content).digest())
+
+
 def _save(run: Run, path: Path, log: int) -> None:
     if run.world.rank == 0:
-        buffer = io.BytesIO()
-        torch.save(run.state() | {"log": log}, buffer)
-        content = buffer.getvalue()
-        write_file(path, content + hashlib.sha256(content).digest())
+        save_state(run, path, log)
 
 
 def _evaluation_is_due(run: Run, step: Step) -> bool:
@@ -149,7 +196,7 @@ def _evaluation_is_due(run: Run, step: Step) -> bool:
     return step.step == run.total or (step.epoch_ended if every is None else step.step % every == 0)
 
 
-def _look(run: Run, log: _Log, watch: Watch) -> None:
+def _look(run: Run, log: Log, watch: Watch) -> None:
     """Read the losses since the last look, write one line, stop where one is not finite."""
     read = torch.stack([torch.stack([s.loss, s.norm, s.tokens]) for s in log.window]).tolist()
     for step, (loss, norm, count) in zip(log.window, read, strict=True):
@@ -171,7 +218,7 @@ def _look(run: Run, log: _Log, watch: Watch) -> None:
     watch(Event("step", "", run.step, run.total, values))
 
 
-def _validate(run: Run, log: _Log, evaluate: Callable[[], dict[str, float]], watch: Watch) -> None:
+def _validate(run: Run, log: Log, evaluate: Callable[[], dict[str, float]], watch: Watch) -> None:
     """Score the model on validation and keep the best weights."""
     with averaged(run):
         run.model.eval()
@@ -210,7 +257,7 @@ def _agreed(run: Run, wish: bool) -> bool:
 
 
 @contextmanager
-def _signals() -> Iterator[list[int]]:
+def signals() -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM instead of dying of them; a second SIGINT is a KeyboardInterrupt as ever."""
     caught: list[int] = []
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass
 from itertools import islice
 from pathlib import Path
 
-from nlpseq.artefact import write_file
+from nlpseq.artefact import digest_of, write_file
 from nlpseq.batches import Ragged, RaggedWriter, load_ragged
 from nlpseq.cards import catalogue
 from nlpseq.corpora import Corpus, Split, load_corpus
+from nlpseq.cuts import TOLD_EVERY, Told, untold
 from nlpseq.errors import ArtefactError, CorpusError, did_you_mean, sentence
 from nlpseq.readers import column_names
 from nlpseq.settings import PairConfig, TokenizerConfig
@@ -31,7 +32,6 @@ __all__ = [
 ]
 
 _AT_ONCE = 2048  # rows encoded together
-Told = Callable[[int], None]  # is told how many rows are done
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class PairData:
     counts: Counts
 
 
-def open_pairs(name: str, pair: PairConfig) -> tuple[Corpus, tuple[str, str]]:
+def open_pairs(name: str, pair: PairConfig, *, told: Told = untold) -> tuple[Corpus, tuple[str, str]]:
     """Return a corpus and its source and target column: those asked for, else the corpus' own, else its only two.
 
     Raises CorpusError where a column is not there, or where it is not plain which two are meant.
@@ -80,7 +80,7 @@ def open_pairs(name: str, pair: PairConfig) -> tuple[Corpus, tuple[str, str]]:
     if card and card.task != "translation" and not (all(asked) or Path(name).exists()):
         must = "be one of pairs, or come with source and target"
         raise CorpusError(sentence("corpus", must, f"{name} (for {card.task})", quote=False))
-    corpus = load_corpus(name, columns=(pair.source, pair.target) if pair.source and pair.target else None)
+    corpus = load_corpus(name, columns=(pair.source, pair.target) if pair.source and pair.target else None, told=told)
     present = list(next(iter(corpus.splits.values())).columns)
     own = next((p for p in corpus.pairs if all(a is None or a == c for a, c in zip(asked, p, strict=True))), None)
     if own is None and len(present) > 2 and not all(asked):
@@ -99,7 +99,7 @@ def open_pairs(name: str, pair: PairConfig) -> tuple[Corpus, tuple[str, str]]:
     if all(asked) or (corpus.card and corpus.card.source.kind == "generated"):  # which takes seconds
         return corpus, (source, target)
     if corpus.card is None:  # a file of one's own is cut into splits by the text of its source column
-        corpus = load_corpus(name, columns=(source, target))
+        corpus = load_corpus(name, columns=(source, target), told=told)
     return corpus, (source, target)
 
 
@@ -133,10 +133,20 @@ def normalised_rows(
             yield [pair.source.text, pair.target.text]
 
 
-def learn_tokenizer(split: Split, columns: Sequence[str], config: TokenizerConfig) -> Tokenizer:
-    """Return a tokeniser for all columns, learnt from at most `config.sample` rows drawn evenly over the split."""
+def learn_tokenizer(split: Split, columns: Sequence[str], config: TokenizerConfig, *, told: Told = untold) -> Tokenizer:
+    """Return a tokeniser for all columns, learnt from at most `config.sample` rows drawn evenly over the split.
+
+    told: is told how many rows have been read; what follows the last one may take a minute.
+    """
     every = max(1, -(-len(split) // config.sample))
-    return Tokenizer.train((text for row in normalised_rows(split, columns, config, every) for text in row), config)
+
+    def drawn() -> Iterator[str]:
+        for number, row in enumerate(normalised_rows(split, columns, config, every)):
+            if number % TOLD_EVERY == 0:
+                told(number * every)
+            yield from row
+
+    return Tokenizer.train(drawn(), config)
 
 
 def encode_split(
@@ -153,26 +163,41 @@ def encode_split(
 
     max_length: pairs with a longer side (in tokens) are left out and counted; None keeps them. Pairs with an empty
     side are always left out and counted. backwards: the source's tokens are reversed. A split that has been written
-    whole is not written again.
+    whole is not written again; one that was damaged since is, as the same rows give the same ids.
     """
-    done = Path(f"{path}.json")
-    if not done.exists():
-        writers = RaggedWriter(Path(f"{path}.source")), RaggedWriter(Path(f"{path}.target"))
-        counts = Counts()
-        for kept, counted in _blocks(texts(split, columns), tokenizer, [language(c) for c in columns], max_length):
-            writers[0].write([[*(s[::-1] if backwards else s), EOS] for s, _ in kept])
-            writers[1].write([[*t, EOS] for _, t in kept])
-            counts = counts.plus(counted)
-            told(counts.rows)
-        for writer in writers:
-            writer.close()
-        write_file(done, json.dumps(asdict(counts)).encode())
+    if (held := _held(path)) is not None:
+        return held
+    writers = RaggedWriter(_side(path, "source")), RaggedWriter(_side(path, "target"))
+    counts = Counts()
+    for kept, counted in _blocks(texts(split, columns), tokenizer, [language(c) for c in columns], max_length):
+        writers[0].write([[*(s[::-1] if backwards else s), EOS] for s, _ in kept])
+        writers[1].write([[*t, EOS] for _, t in kept])
+        counts = counts.plus(counted)
+        told(counts.rows)
+    for writer in writers:
+        writer.close()
+    table = asdict(counts)
+    write_file(Path(f"{path}.json"), json.dumps(table | {"sha256": digest_of(table)}).encode())
+    return PairData(load_ragged(_side(path, "source")), load_ragged(_side(path, "target")), counts)
+
+
+def _side(path: Path, role: str) -> Path:
+    return Path(f"{path}.{role}")
+
+
+def _held(path: Path) -> PairData | None:
+    """Return a split that was written whole and is so still; None for any other."""
     try:
-        counts = Counts(**json.loads(done.read_bytes()))
-    except (ValueError, TypeError):
-        must = "be whole (--no-resume makes it anew)"
-        raise ArtefactError(sentence(str(done), must, "damaged", quote=False)) from None
-    return PairData(load_ragged(Path(f"{path}.source")), load_ragged(Path(f"{path}.target")), counts)
+        table = json.loads(Path(f"{path}.json").read_bytes())
+        if table.pop("sha256") != digest_of(table):
+            return None
+        counts = Counts(**table)
+        data = PairData(load_ragged(_side(path, "source")), load_ragged(_side(path, "target")), counts)
+        tokens = counts.source_tokens + counts.kept, counts.target_tokens + counts.kept  # each row has its `<eos>`
+        same = (len(data.source), len(data.target)) == (counts.kept,) * 2
+        return data if same and (len(data.source.ids), len(data.target.ids)) == tokens else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ArtefactError):
+        return None
 
 
 def count(pairs: Iterable[tuple[str, str]], tokenizer: Tokenizer, languages: Sequence[str | None]) -> Counts:

@@ -153,6 +153,9 @@ def mask_pair(
     other, the first is masked. Where the order differs, placeholders stay and `aligned` says which are not in rank.
     """
     sides = [_values(text, numbers=numbers, links=links, nfc=nfc) for text in (source, target)]
+    if not (sides[0][1] and sides[1][1]):  # as in most pairs
+        plain = [_masked(composed, (), ()) for composed, _, _ in sides]
+        return MaskedPair(plain[0], plain[1], ())
     keys = [
         [_key(value, language) for value in values]
         for (_, values, _), language in zip(sides, (source_language, target_language), strict=True)

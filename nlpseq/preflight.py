@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from nlpseq.corpora import Corpus, Split, text_hash
+from nlpseq.cuts import TOLD_EVERY, Told, untold
 from nlpseq.errors import CorpusError, did_you_mean
 from nlpseq.readers import Record, Row, column_names, fault
 
@@ -97,11 +98,11 @@ class _Column:
     units: int = 0
     unknown: int = 0
 
-    def add(self, value: Any, coverage: Coverage | None) -> None:
-        self.lengths[_words(value)] += 1
-        self.characters += len(_text(value))
+    def add(self, text: str, words: int, coverage: Coverage | None) -> None:
+        self.lengths[words] += 1
+        self.characters += len(text)
         if coverage is not None:
-            units, unknown = coverage(_text(value))
+            units, unknown = coverage(text)
             self.units += units
             self.unknown += unknown
 
@@ -120,8 +121,11 @@ class _Column:
 class _Pass:
     """One streaming pass over one split, filling statistics and tallies as the rows go by."""
 
-    def __init__(self, split: Split, columns: Sequence[str], limits: _Limits, coverage: Coverage | None) -> None:
+    def __init__(
+        self, split: Split, columns: Sequence[str], limits: _Limits, *, coverage: Coverage | None, told: Told
+    ) -> None:
         self.split, self.columns, self.limits, self.coverage = split, tuple(columns), limits, coverage
+        self.told = told
         self.statistics = {column: _Column() for column in columns}
         self.warnings: dict[str, _Tally] = {}
         self.broken = _Tally()
@@ -136,6 +140,8 @@ class _Pass:
                 self.broken.add(str(record.row))
                 continue
             self._note(record, record.row)
+            if self.rows % TOLD_EVERY == 0:
+                self.told(self.rows)
             yield record.row
 
     def _note(self, record: Record, row: Row) -> None:
@@ -143,9 +149,10 @@ class _Pass:
         if len(self.samples) < 3:
             self.samples.append(row)
         values = [row[column] for column in self.columns]
-        for column, value in zip(self.columns, values, strict=True):
-            self.statistics[column].add(value, self.coverage)
-        for kind in _oddities(self.columns, values, self.limits):
+        texts, words = [_text(value) for value in values], [_words(value) for value in values]
+        for column, text, count in zip(self.columns, texts, words, strict=True):
+            self.statistics[column].add(text, count, self.coverage)
+        for kind in _oddities(self.columns, texts, words, self.limits):
             self.warnings.setdefault(kind, _Tally()).add(str(record.number))
         if len(values) > 1:
             self.identical += values[0] == values[1]
@@ -179,6 +186,7 @@ def preflight(
     max_characters: int | None = 10_000,
     max_ratio: float | None = 9,
     coverage: Coverage | None = None,
+    told: Told = untold,
 ) -> Preflight:
     """Return statistics and all faults of a corpus, from one streaming pass over each split.
 
@@ -187,11 +195,12 @@ def preflight(
     have for each word of the other (which counts as three at least; not asked where the card's task is no
     translation), before the row is a warning; None switches a check off. A warning leaves the row in the corpus:
     what training leaves out are pairs with an empty side, and those beyond its own `max_length` in tokens.
-    coverage: gives the number of units and of unknown units in a text (a tokeniser's).
+    coverage: gives the number of units and of unknown units in a text (a tokeniser's). told: is told how many rows of a
+    split have been read.
     Texts of the first column that stand in train and in another split are found with 8 bytes for each text of the
     other splits. Raises nothing: what cannot be read is a fault.
     """
-    wanted = tuple(columns) if columns else _default_columns(corpus)
+    wanted = tuple(columns) if columns else _default_columns(corpus, next(iter(corpus.splits.values()), None))
     pairs = corpus.task in (None, "translation")
     limits = _Limits(max_words, max_characters, max_ratio if pairs else None)
     found: list[Fault] = []
@@ -200,9 +209,10 @@ def preflight(
     held: dict[str, set[int]] = {}
     for name in sorted(corpus.splits, key=lambda split: split == "train"):  # train last: the others' texts are known
         split = corpus.splits[name]
-        found += [_missing(column, split) for column in wanted if column not in split.columns]
-        if present := [column for column in wanted if column in split.columns]:
-            work = _Pass(split, present, limits, coverage)
+        asked = tuple(columns) if columns else _default_columns(corpus, split)
+        found += [_missing(column, split) for column in asked if column not in split.columns]
+        if present := [column for column in asked if column in split.columns]:
+            work = _Pass(split, present, limits, coverage=coverage, told=told)
             try:
                 found += _overlaps(work, held) if name == "train" else _hold(work, held)
             except CorpusError as error:  # the file cannot be cut into splits
@@ -226,22 +236,21 @@ def render(result: Preflight) -> str:
     return "\n".join(lines)
 
 
-def _default_columns(corpus: Corpus) -> tuple[str, ...]:
-    present = next((split.columns for split in corpus.splits.values()), ())
+def _default_columns(corpus: Corpus, split: Split | None) -> tuple[str, ...]:
+    present = split.columns if split else ()
     if corpus.pairs:
         return corpus.pairs[0]
     return tuple(c for c in corpus.card.columns.values() if c in present) if corpus.card else present
 
 
-def _oddities(columns: Sequence[str], values: Sequence[Any], limits: _Limits) -> Iterator[str]:
+def _oddities(columns: Sequence[str], texts: Sequence[str], lengths: Sequence[int], limits: _Limits) -> Iterator[str]:
     """Yield what is to be said of a row."""
-    lengths = [_words(value) for value in values]
-    for column, value, length in zip(columns, values, lengths, strict=True):
+    for column, text, length in zip(columns, texts, lengths, strict=True):
         if length == 0:
             yield f"have nothing in {column} and will be skipped"
         if limits.max_words is not None and length > limits.max_words:
             yield f"are very long, with more than {limits.max_words:,} words in {column}"
-        if limits.max_characters is not None and len(_text(value)) > limits.max_characters:
+        if limits.max_characters is not None and len(text) > limits.max_characters:
             yield f"are very long, with more than {limits.max_characters:,} characters in {column}"
     short, long = min(lengths[:2]), max(lengths[:2])
     if limits.max_ratio is not None and short > 0 and long > limits.max_ratio * max(short, _FEW):

@@ -1,18 +1,49 @@
-"""What a person sees while work goes on: a bar on a terminal, a line a validation elsewhere; all on standard error."""
+"""What a person sees while work goes on: a bar on a terminal, now and then a line elsewhere; all on standard error."""
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from nlpseq.errors import UsageError, sentence
 
 if TYPE_CHECKING:
     from nlpseq.loop import Event
 
-__all__ = ["shown"]
+__all__ = ["recorded", "shown"]
 
 _QUIET_SECONDS = 10.0  # between lines of progress where there is no terminal
+_VALIDATIONS = 10  # shown of a run whose epochs take less: tiny data would fill the screen
+
+
+def recorded(watch: Callable[[Event], None], folder: Path) -> Callable[[Event], None]:
+    """Return `watch`, which also writes the curves for TensorBoard; UsageError where its package is not installed.
+
+    folder: of the event files. A run that goes on or starts anew there hides what stood behind its first step.
+    """
+    if find_spec("tensorboard") is None:
+        must = "have its package (pip install 'nlpseq[tensorboard]')"
+        raise UsageError(sentence("tensorboard", must, "not installed", "option --tensorboard", quote=False))
+    writers: list[Any] = []
+
+    def record(event: Event) -> None:
+        watch(event)
+        if event.kind not in ("step", "validation"):
+            return
+        if not writers:
+            from torch.utils.tensorboard import SummaryWriter
+
+            writers.append(SummaryWriter(str(folder), purge_step=event.step))
+        for name, value in event.values.items():
+            writers[0].add_scalar(f"{event.kind}/{name}", value, event.step)
+        writers[0].flush()  # at each look, so that nothing is missing however the run ends
+
+    return record
 
 
 def shown(say: Callable[[str], None]) -> Callable[[Event], None]:
@@ -51,17 +82,39 @@ def shown(say: Callable[[str], None]) -> Callable[[Event], None]:
             case "progress":
                 advance(event.step, event.total, event.text, "")
             case "step":
-                advance(event.step, event.total, "training, step", _step(event.values))
+                advance(event.step, event.total, f"training, {event.text or 'step'}", _step(event))
             case "resumed":
-                line(f"Going on from step {event.step:,} of {event.total:,}.")
+                line(f"Going on from {event.text or 'step'} {event.step:,} of {event.total:,}.")
             case "validation":
                 line(f"step {event.step:,}: {_scores(event.values)}")
 
-    return show
+    return _thinned(show)
 
 
-def _step(values: Mapping[str, float]) -> str:
-    speed = f"{values['tokens_per_second']:,.0f} target tokens/s"
+def _thinned(show: Callable[[Event], None]) -> Callable[[Event], None]:
+    """Return `show`, which is spared most validations where they come thick and fast, but never the last one."""
+    held: list[Event] = []  # the validation that was not shown
+    step, at = 0, -math.inf  # of the one that was
+
+    def watch(event: Event) -> None:
+        nonlocal step, at
+        if event.kind == "validation":
+            held[:] = [event]
+            near = event.step - step < event.total / _VALIDATIONS and time.monotonic() - at < _QUIET_SECONDS
+            if near and event.step < event.total:
+                return
+        if held and event.kind in ("validation", "note"):  # a note: patience is up, or the work is done
+            step, at = held[0].step, time.monotonic()
+            show(held.pop())
+        if event.kind != "validation":
+            show(event)
+
+    return watch
+
+
+def _step(event: Event) -> str:
+    values = event.values
+    speed = f"{values['tokens_per_second']:,.0f} {event.text or 'target token'}s/s"
     return f"loss {values['loss']:.3f}, {speed}, epoch {values['epoch'] + 1:.0f}"
 
 

@@ -20,15 +20,18 @@ from importlib import metadata
 from itertools import groupby
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from nlpseq import charts
+from nlpseq.blocks import Block, Chart, Histogram, Map, Paragraph, Samples, Series, Span, Table
 from nlpseq.errors import WorkError, sentence
 from nlpseq.metrics import Score
 
 __all__ = [
+    "Block",
     "Chart",
     "Histogram",
+    "Map",
     "Paragraph",
     "Report",
     "Samples",
@@ -60,70 +63,6 @@ LABELS: Mapping[str, tuple[str, float | None]] = {
 }
 PACKAGES = ("nlpseq", "torch", "numpy", "sentencepiece", "sacrebleu", "sacremoses", "gensim", "datasets", "safetensors")
 LONG = 400  # words; comparing two texts takes time that grows with the square of their length
-
-
-class Paragraph(NamedTuple):
-    """Running text under an optional title."""
-
-    text: str
-    title: str = ""
-
-
-class Table(NamedTuple):
-    """Rows of cells; a column that holds numbers only is aligned to the right."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[object]]
-    note: str = ""
-
-
-class Series(NamedTuple):
-    """A named line: x and y of equal length; values that are not finite leave a gap."""
-
-    name: str
-    x: Sequence[float]
-    y: Sequence[float]
-
-
-class Chart(NamedTuple):
-    """One or several lines over the same x; a logarithmic y axis (`log`) leaves out what is not positive."""
-
-    title: str
-    series: Sequence[Series]
-    x_label: str = ""
-    y_label: str = ""
-    log: bool = False
-    note: str = ""
-
-
-class Histogram(NamedTuple):
-    """How often values fall into bins of equal, round width; several groups of values share the bins."""
-
-    title: str
-    groups: Mapping[str, Sequence[float]]
-    x_label: str = ""
-    note: str = ""
-
-
-class Span(NamedTuple):
-    """A piece of a sample's text: `tone` tints it (good, bad, warn, or a1 to a6), `label` stands small behind it."""
-
-    text: str
-    tone: str = ""
-    label: str = ""
-
-
-class Samples(NamedTuple):
-    """Examples side by side, one column each for source, reference, output or whatever the stage shows."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str | Sequence[Span]]]
-    note: str = ""
-
-
-Block = Paragraph | Table | Chart | Histogram | Samples
 
 
 def machine(gpu: str | None = None) -> dict[str, Any]:
@@ -262,6 +201,8 @@ def _view(block: Block, i: int) -> dict[str, Any]:
             return view | {"picture": charts.lines(block.series, log=block.log)}
         case Histogram():
             return view | {"picture": charts.bars(block.groups)}
+        case Map():
+            return view | {"map": charts.scatter(block.points)}
         case Table():
             numeric, rows = _aligned(block)
             return view | {"numeric": numeric, "rows": rows}

@@ -10,10 +10,12 @@ from nlpseq.config import setting
 from nlpseq.errors import sentence
 
 __all__ = [
+    "ComputeConfig",
     "DecodingConfig",
     "EmbedConfig",
     "EmbeddingConfig",
     "PairConfig",
+    "PretrainedConfig",
     "RunConfig",
     "TokenizeConfig",
     "TokenizerConfig",
@@ -26,21 +28,27 @@ __all__ = [
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What every `train` has: where from, where to, and on what."""
+    """What every `train` has: where from and where to."""
 
     corpus: str | None = setting(None, "Corpus by name, or a file or folder of yours.")
     out: str | None = setting(None, "Folder of the model; it must not hold another run.", neutral=True)
     replace: bool = setting(False, "Replace what the folder holds, once the new model is whole.", neutral=True)
-    resume: bool = setting(True, "Go on where a run with the same settings was stopped.", neutral=True)
-    device: str = setting("auto", "auto, cpu, cuda or cuda:N.", neutral=True)
-    threads: int | None = setting(None, "CPU threads; all cores when absent.", low=1, high=1024, neutral=True)
-    seed: int = setting(1, "Seed of everything that is drawn.", low=0, high=2**31 - 1)
 
     def faults(self) -> Iterator[str]:
         """Yield what is missing, as sentences."""
         for name in ("corpus", "out"):
             if getattr(self, name) is None:
                 yield sentence(name, "be given", "absent", f"option --{name}", quote=False)
+
+
+@dataclass(frozen=True)
+class ComputeConfig:
+    """What every `train` of a network has: on what it runs, from where on, and how it draws."""
+
+    resume: bool = setting(True, "Go on where a run with the same settings was stopped.", neutral=True)
+    device: str = setting("auto", "auto, cpu, cuda or cuda:N.", neutral=True)
+    threads: int | None = setting(None, "CPU threads; all cores when absent.", low=1, high=1024, neutral=True)
+    seed: int = setting(1, "Seed of everything that is drawn.", low=0, high=2**31 - 1)
 
 
 @dataclass(frozen=True)
@@ -127,6 +135,21 @@ class TranslatorConfig:
 
 
 @dataclass(frozen=True)
+class PretrainedConfig:
+    """Word vectors that a network starts from."""
+
+    embeddings: str | None = setting(
+        None, "Folder of `nlpseq embed train`, or a file of vectors, that the embeddings start from."
+    )
+    freeze: bool = setting(False, "Leave the given vectors as they are.", opposite="fine-tune")
+
+    def faults(self) -> Iterator[str]:
+        """Yield what cannot be, as sentences."""
+        if self.freeze and self.embeddings is None:
+            yield sentence("freeze", "be given with --embeddings", "alone", "option --freeze", quote=False)
+
+
+@dataclass(frozen=True)
 class DecodingConfig:
     """How far a translation may run before it is cut."""
 
@@ -157,6 +180,7 @@ class TranslateConfig:
 
     stage: ClassVar[str] = "translate"
     run: RunConfig = field(default_factory=RunConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
     pair: PairConfig = field(default_factory=PairConfig)
     tokenizer: str | None = setting(
         None, "Folder of a trained tokeniser; when absent one is trained with the settings below."
@@ -165,13 +189,22 @@ class TranslateConfig:
         100, "Training pairs with a longer side are left out (counted).", low=1, high=100_000, unit="tokens"
     )
     vocabulary: TokenizerConfig = field(default_factory=TokenizerConfig)
+    pretrained: PretrainedConfig = field(default_factory=PretrainedConfig)
     model: TranslatorConfig = field(default_factory=TranslatorConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    scheduled_sampling: float = setting(
+        0.0,
+        "Share of the decoder's own tokens fed in training instead of the reference's, at its end; it rises from 0 "
+        "(Bengio et al. 2015). 0 is teacher forcing.",
+        low=0.0,
+        high=1.0,
+    )
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
 
     def faults(self) -> Iterator[str]:
         """Yield what cannot be, as sentences."""
         yield from self.run.faults()
+        yield from self.pretrained.faults()
 
 
 @dataclass(frozen=True)
@@ -212,9 +245,25 @@ class EmbeddingConfig:
     )
     epochs: float = setting(5.0, "Passes over the text (gensim: epochs).", low=0.001, high=100_000)
     max_steps: int | None = setting(None, "Stop after this many blocks of text.", low=1, high=10**12)
-    learning_rate: float = setting(0.025, "Learning rate at the start (gensim: alpha).", low=1e-9, high=10.0)
+    learning_rate: float | None = setting(
+        None,
+        "Learning rate at the start (gensim: alpha); when absent 0.025 for skip-gram and 0.2 for CBOW, whose gradient "
+        "is shared out over the window.",
+        low=1e-9,
+        high=10.0,
+    )
     final_rate: float = setting(1e-4, "Learning rate at the end (gensim: min_alpha).", low=0.0, high=10.0)
-    block: int = setting(256, "Tokens of text that make one step.", low=16, high=10**7, unit="tokens")
+    block: int = setting(512, "Tokens of text that make one step.", low=16, high=10**7, unit="tokens")
+    shared_noise: int | None = setting(
+        None,
+        "Noise words that 128 tokens share, weighted to count as `noise` for each pair; about as many as a token "
+        "would have of its own when absent.",
+        low=1,
+        high=10**6,
+    )
+    cap: float = setting(
+        1.0, "Longest change of a vector in one step, so that frequent words do not run away.", low=1e-9, high=1e9
+    )
     workers: int = setting(
         1,
         "Processes over the same vectors (Hogwild, Niu et al. 2011): more than 1 is not reproducible.",
@@ -225,6 +274,11 @@ class EmbeddingConfig:
         5.0, "Time between saves of the resume state.", low=0.0, high=1e4, unit="minutes", neutral=True
     )
 
+    @property
+    def first_rate(self) -> float:
+        """The learning rate at the start."""
+        return self.learning_rate or (0.2 if self.architecture == "cbow" else 0.025)
+
 
 @dataclass(frozen=True)
 class EmbedConfig:
@@ -232,8 +286,12 @@ class EmbedConfig:
 
     stage: ClassVar[str] = "embed"
     run: RunConfig = field(default_factory=RunConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
     text: str | None = setting(None, "Column of a corpus that is not one of pairs; the corpus' own when absent.")
     pair: PairConfig = field(default_factory=PairConfig)
+    splits: str = setting(
+        "train", "Splits that are read, as in train,unsupervised; all: every row of a single file of yours."
+    )
     tokenizer: str | None = setting(
         None, "Folder of a trained tokeniser, whose units get the vectors; words of the text when absent."
     )
@@ -245,5 +303,5 @@ class EmbedConfig:
         yield from self.run.faults()
         if self.text and (self.pair.source or self.pair.target):
             yield sentence("text", "be absent where source or target is given", self.text)
-        if self.model.final_rate > self.model.learning_rate:
+        if self.model.final_rate > self.model.first_rate:
             yield sentence("final_rate", "be at most learning_rate", self.model.final_rate)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from nlpseq.errors import ArtefactError, CorpusError, UsageError, sentence
 from nlpseq.vocab import EOS, GO, NUM, PAD, SPECIALS, UNK
@@ -69,15 +70,15 @@ def train_subwords(lines: Iterable[str], *, kind: str, size: int) -> Subwords:
     """
     import sentencepiece
 
-    failures: list[Exception] = []
-    texts = (_clean(line) for line in _noting(lines, failures) if line.strip())
+    failures: list[BaseException] = []
+    texts = (_clean(line) for line in lines if line.strip())
     first = next(texts, None)
     if first is None:
         raise CorpusError(sentence("train", "have text to learn subwords from", "empty", quote=False))
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_with(first, texts),
+            sentence_iterator=_noting(chain([first], texts), failures),
             model_writer=model,
             model_type=kind,
             vocab_size=size,
@@ -100,7 +101,7 @@ def train_subwords(lines: Iterable[str], *, kind: str, size: int) -> Subwords:
             minloglevel=2,
         )
     except RuntimeError as error:
-        if failures:  # of the corpus: SentencePiece hides it in an error of its own
+        if failures:  # of the corpus, or Ctrl-C: SentencePiece hides it in an error of its own
             raise failures[0] from None
         if "required_chars" not in str(error) and "vocab" not in str(error).lower():
             raise
@@ -109,15 +110,10 @@ def train_subwords(lines: Iterable[str], *, kind: str, size: int) -> Subwords:
     return Subwords(model.getvalue())
 
 
-def _noting(lines: Iterable[str], failures: list[Exception]) -> Iterable[str]:
+def _noting(lines: Iterable[str], failures: list[BaseException]) -> Iterable[str]:
     """Yield the lines; what reading them raises is also noted."""
     try:
         yield from lines
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         failures.append(error)
         raise
-
-
-def _with(first: str, rest: Iterable[str]) -> Iterable[str]:
-    yield first
-    yield from rest

@@ -1,8 +1,9 @@
 """The embedded corpora: seeded grammars, split so that no held-out example is near one of the training examples.
 
-Two examples are near where fewer than two content words tell them apart: the bags of their lemmas become equal once at
-most one word of each is taken away. The grammars say which words count: nouns, verbs, adjectives, adverbs, names,
-numbers and links do, pronouns, articles and auxiliaries do not. Where only numbers or links differ, they are near too.
+Two sentences of the phrasebook are near where fewer than two content words tell them apart: the bags of their lemmas
+become equal once at most one word of each is taken away. The grammar says which words count: nouns, verbs, adjectives,
+adverbs, names, numbers and links do, pronouns, articles and auxiliaries do not. Where only numbers or links differ,
+they are near too. What the almanac holds out are pairs of words: its text has them, but never both in one document.
 """
 
 from __future__ import annotations
@@ -11,15 +12,20 @@ import random
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
+from types import MappingProxyType
 
 from nlpseq.errors import CorpusError, did_you_mean, sentence
+from nlpseq.grammars.almanac import read_almanac
 from nlpseq.grammars.phrasebook import Sentence, phrasebook
+from nlpseq.share import share_path
 
 __all__ = ["generate", "names", "near_patterns", "word_forms"]
 
-_TRAIN, _HELD_OUT = 18_000, 1_000
+Row = dict[str, str]
+
+_TRAIN, _DOCUMENTS, _HELD_OUT = 18_000, 24_000, 1_000  # rows: pairs of train, documents of train, of any other
 # How many sentences to hold out by their number of content words (some will turn out to have a rare word form), and of
 # how many parts of the lexicon the words of one sentence must share one. Drawn from anywhere, short held-out sentences
 # would be near nine in ten of their kind, which then could not be learnt; within a part they are near each other.
@@ -32,21 +38,21 @@ _MASKED = re.compile(r"\S*(?:://|@|www\.)\S*")
 
 def names() -> tuple[str, ...]:
     """Return the names of the embedded corpora."""
-    return ("phrasebook",)
+    return tuple(_CORPORA)
 
 
-def generate(name: str, *, seed: int = 1) -> dict[str, list[dict[str, str]]]:
-    """Return the splits train, validation and test of an embedded corpus, each a list of rows {"en": …, "fr": …}.
+def generate(name: str, *, seed: int = 1) -> dict[str, list[Row]]:
+    """Return the splits of an embedded corpus, each a list of rows, which are dicts by column.
 
-    name: one of `names()`; seed: any integer, the same one gives the same rows on every machine. The phrasebook has
-    18,000, 1,000 and 1,000 pairs, no English sentence twice. Raises CorpusError where no corpus has that name.
+    name: one of `names()`; seed: any integer, the same one gives the same rows on every machine.
+    phrasebook: train, validation and test, 18,000, 1,000 and 1,000 pairs {"en", "fr"}, no English sentence twice.
+    almanac: train and validation, 24,000 and 1,000 documents {"text"}, none twice, and 534 questions `analogies`
+    {"category", "a", "b", "c", "d"}, which no seed changes. Raises CorpusError where no corpus has that name.
     """
     if name not in names():
         found = f'"{name}"{did_you_mean(name, names())}'
         raise CorpusError(sentence("corpus", f"be an embedded one ({', '.join(names())})", found, quote=False))
-    rng = random.Random(seed)
-    train, validation, test = _split(_fresh(phrasebook(rng)), rng)
-    return {"train": _rows(train), "validation": _rows(validation), "test": _rows(test)}
+    return _CORPORA[name](random.Random(seed))
 
 
 def near_patterns(content: tuple[str, ...]) -> list[tuple[str, ...]]:
@@ -115,5 +121,22 @@ def _usual_forms(train: Iterable[Sentence]) -> set[tuple[str, str]]:
     return {form for form, count in counts.items() if count >= _SEEN}
 
 
-def _rows(sentences: Iterable[Sentence]) -> list[dict[str, str]]:
+def _rows(sentences: Iterable[Sentence]) -> list[Row]:
     return [{"en": drawn.en, "fr": drawn.fr} for drawn in sentences]
+
+
+def _phrasebook(rng: random.Random) -> dict[str, list[Row]]:
+    train, validation, test = _split(_fresh(phrasebook(rng)), rng)
+    return {"train": _rows(train), "validation": _rows(validation), "test": _rows(test)}
+
+
+def _almanac(rng: random.Random) -> dict[str, list[Row]]:
+    almanac = read_almanac(share_path("corpora", "almanac", "lexicon.toml"))
+    rows = ({"text": text} for text in almanac.documents(rng))
+    train, validation = (list(islice(rows, count)) for count in (_DOCUMENTS, _HELD_OUT))
+    return {"train": train, "validation": validation, "analogies": almanac.analogies(held_out=True)}
+
+
+_CORPORA: Mapping[str, Callable[[random.Random], dict[str, list[Row]]]] = MappingProxyType(
+    {"almanac": _almanac, "phrasebook": _phrasebook}
+)

@@ -56,8 +56,11 @@ class Task(Protocol):
     def batch(self, rows: npt.NDArray[np.int64]) -> tuple[Any, ...]:
         """Return a NamedTuple of CPU tensors and plain values for these examples."""
 
-    def loss(self, batch: Any) -> tuple[Tensor, Tensor, int]:
-        """Return the loss to descend, summed, the loss to report, summed, and the number of tokens."""
+    def loss(self, batch: Any, done: float = 0.0) -> tuple[Tensor, Tensor, int]:
+        """Return the loss to descend, summed, the loss to report, summed, and the number of tokens.
+
+        done: how much of the training is behind, from 0 to 1, for what is scheduled.
+        """
 
 
 class Step(NamedTuple):
@@ -210,7 +213,7 @@ def _step(run: Run, task: Task, plan: Plan) -> Step:
         if len(rows):
             batch = to_device(task.batch(rows), run.device)
             with torch.autocast(run.device.type, run.dtype, enabled=run.dtype != torch.float32):
-                loss, plain, tokens = task.loss(batch)
+                loss, plain, tokens = task.loss(batch, run.step / run.total)
             loss.backward()  # type: ignore[no-untyped-call]
             reported += plain.detach()
             count += tokens
@@ -250,7 +253,7 @@ def to_device(batch: tuple[Any, ...], device: torch.device) -> Any:
 def _gradients(model: nn.Module) -> list[Tensor]:
     """Return every parameter's gradient, zeros where this process had no row that reached it."""
     for parameter in model.parameters():
-        if parameter.grad is None:
+        if parameter.grad is None and parameter.requires_grad:  # a frozen one would decay, had it a gradient
             parameter.grad = torch.zeros_like(parameter)
     return [p.grad for p in model.parameters() if p.grad is not None]
 

@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
 def rewrite(folder: Path, **changes: object) -> None:
     """Change a manifest as somebody would who knows how its hash is made."""
     manifest = json.loads((folder / MANIFEST).read_bytes()) | changes
-    manifest["sha256"] = artefact._digest(manifest)
+    manifest["sha256"] = artefact.digest_of(manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
@@ -239,3 +239,9 @@ def test_an_output_that_is_no_folder(tmp_path: Path):
     ):
         pass
     assert (tmp_path / "file").read_text() == "the user's"
+
+
+def test_what_a_killed_switch_left_is_taken_away_by_the_next(tmp_path: Path):
+    (tmp_path / f".{MANIFEST}.123.tmp").write_bytes(b"half a manifest")
+    artefact.save(tmp_path, "translate", settings={}, files={"a.bin": b"model"}, facts={})
+    assert sorted(path.name.partition("-")[0] for path in tmp_path.iterdir()) == ["a", MANIFEST]

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from nlpseq import batches
 from nlpseq.batches import Ragged, RaggedWriter, load_ragged, pad, plan
+from nlpseq.errors import ArtefactError
 
 sequences = st.lists(st.lists(st.integers(0, 2**31 - 1), max_size=5), max_size=12)
 
@@ -113,3 +114,17 @@ def test_what_is_written_is_read(tmp_path_factory, blocks):
     assert len(data) == len(rows)
     assert rows_of(data) == rows
     assert data.lengths.tolist() == list(map(len, rows))
+
+
+@pytest.mark.parametrize("suffix", ["ids", "offsets"])
+@pytest.mark.parametrize("place", [0, 9, -1])
+def test_a_flipped_bit_is_found(tmp_path, suffix, place):
+    writer = RaggedWriter(tmp_path / "a")
+    writer.write([[1, 2, 3], [4, 5]])
+    writer.close()
+    path = tmp_path / f"a.{suffix}"
+    content = bytearray(path.read_bytes())
+    content[place] ^= 16
+    path.write_bytes(content)
+    with pytest.raises(ArtefactError, match=r"a\.ids` must be whole .* but is damaged"):
+        load_ragged(tmp_path / "a")

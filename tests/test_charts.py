@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nlpseq.charts import FRAME, bars, lines, number
+from nlpseq.charts import FRAME, Plane, bars, lines, number, scatter
 
 NAN, INF = float("nan"), float("inf")
 ANY = st.lists(st.one_of(st.floats(), st.integers(), st.none(), st.sampled_from([10**400, 1e300, -1e300])), max_size=30)
@@ -146,3 +146,28 @@ def test_groups_share_their_bins_side_by_side():
 )
 def test_numbers_read_well(value, text):
     assert number(value) == text
+
+
+@given(st.lists(st.tuples(st.text(max_size=12), st.floats(), st.floats()), max_size=30))
+def test_points_of_a_map_stay_inside_whatever_they_are_given(points):
+    plane = scatter(points)
+    assert len(plane.marks) <= len(points)
+    assert all(0 <= mark.x <= plane.width and 0 <= mark.y <= plane.height for mark in plane.marks)
+
+
+def test_a_map_keeps_directions_and_fills_the_plane():
+    a, b, c = scatter([("a", 0, 0), ("b", 3, 0), ("c", 1, 9)]).marks
+    assert a.y == b.y > c.y
+    assert c.x - a.x == pytest.approx((b.x - a.x) / 3)
+    assert (a.x, b.x) == (60, Plane().width - 60)
+
+
+def test_names_that_would_cover_each_other_are_left_out_and_counted():
+    crowd = scatter([("first", 0, 0), *(("second", 0.001 * n, 0) for n in range(8)), ("far", 9, 9)])
+    assert crowd.marks[0].text
+    assert crowd.marks[-1].text
+    hidden = sum(mark.text is None for mark in crowd.marks)
+    assert 3 <= hidden < 9
+    assert crowd.left_out == f"{hidden} names would cover others: point at a dot to read its own."
+    assert scatter([("a", 1, 1)]).left_out == ""
+    assert scatter([]) == Plane()

@@ -34,7 +34,7 @@ def test_help_of_train_shows_default_range_and_unit_of_every_setting(run, cls):
     assert outcome.code == 0
     for item in settings_of(cls):
         option = f"--{item.name.replace('_', '-')}"
-        after = text.partition(f" {option} ")[2].removeprefix(f"/ --no-{option[2:]} ")
+        after = text.partition(f" {option} ")[2].removeprefix(f"/ --{item.opposite or f'no-{option[2:]}'} ")
         if item.name in ("corpus", "out"):
             assert "[required]" in after.partition("  --")[0], option
             continue
@@ -188,8 +188,42 @@ def test_evaluate_prints_scores_with_signatures_and_writes_the_report(run, train
     for score in report["scores"].values():
         assert list(score) == ["value", "low", "high", "n", "signature"]
     assert (tmp_path / "report" / "report.html").read_text("utf-8").startswith("<!")
-    assert run("translate", "evaluate", *words, "--split", "validation").code == 0
-    assert json.loads((model / "report.json").read_bytes())["split"] == "validation"
+
+
+def test_evaluate_leaves_the_report_of_the_training_alone(run, trained, model):
+    before = {name: (model / name).read_bytes() for name in ("report.json", "report.html", "metrics.jsonl")}
+    words = ("--model", model, "--corpus", trained / "pairs.tsv", "--device", "cpu", "--split", "validation")
+    outcome = run("translate", "evaluate", *words)
+    assert outcome.code == 0
+    assert {name: (model / name).read_bytes() for name in before} == before
+    folder = model / "evaluate-pairs.tsv-validation"
+    assert json.loads((folder / "report.json").read_bytes())["split"] == "validation"
+    assert f"The report is {folder / 'report.html'}." in outcome.err
+
+
+@pytest.mark.parametrize("stage", ["tokenize", "translate"])
+def test_check_finds_what_is_wrong_with_the_settings_and_does_nothing_else(run, tmp_path, stage):
+    words = (stage, "train", "--corpus", "phrasebook", "--out", tmp_path / "m", "--check")
+    assert run(*words) == (0, "", "")
+    outcome = run(*words, "--vocab-size", "few")
+    assert (outcome.code, len(outcome.sentences)) == (2, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--device=cpu", "--threads=1", "--seed=3", "--no-resume"])
+def test_tokenize_train_refuses_what_could_do_nothing_there(run, tmp_path, option):
+    outcome = run("tokenize", "train", "--corpus", "phrasebook", "--out", tmp_path / "m", option)
+    assert (outcome.code, len(outcome.sentences)) == (2, 1)
+    assert "No such option" in outcome.sentences[0]
+
+
+def test_a_tensorboard_that_is_not_installed_is_said_before_any_work(run, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("nlpseq.progress.find_spec", lambda name: None)
+    words = ("translate", "train", "--corpus", trained / "pairs.tsv", "--out", tmp_path / "m", "--tensorboard")
+    said = "must have its package (pip install 'nlpseq[tensorboard]'), but is not installed (option --tensorboard)."
+    outcome = run(*words)
+    assert (outcome.code, outcome.sentences) == (2, [f"`tensorboard` {said}"])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_model_folder_needs_nothing_else(run, trained, tmp_path):

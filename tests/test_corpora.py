@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from nlpseq.corpora import HashCut, catalogue, corpus_file, load_corpus
+from nlpseq.corpora import HashCut, catalogue, corpus_file, corpus_path, load_corpus
 from nlpseq.errors import CorpusError, UsageError
 from nlpseq.readers import memory_table
 from nlpseq.share import share_path
@@ -266,6 +266,21 @@ def test_a_mirrored_corpus_needs_no_card(tmp_path, monkeypatch):
     assert (corpus.card, list(corpus.split("train"))) == (None, [{"text": "a"}])
 
 
+def test_where_the_text_of_a_corpus_lies(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("multi30k", "phrasebook"):
+        parquet(tmp_path / "mirror" / name / "train.parquet", [{"en": "a", "fr": "b"}])
+    monkeypatch.setenv("NLPSEQ_CORPORA", str(tmp_path / "mirror"))
+    assert corpus_path("multi30k") == tmp_path / "mirror" / "multi30k"
+    assert corpus_path("phrasebook") is None  # its grammar writes it
+    assert corpus_path("no.tsv") == tmp_path / "no.tsv"
+    for language in ("en", "fr"):
+        (tmp_path / f"multi30k.{language}").touch()
+    assert corpus_path("multi30k", columns=("en", "fr")) == tmp_path / "multi30k"
+    with pytest.raises(CorpusError, match="did you mean `multi30k`"):
+        corpus_path("multi30")
+
+
 def test_an_embedded_corpus_is_generated(monkeypatch):
     calls = []
 
@@ -317,7 +332,7 @@ def test_corpus_files(tmp_path, monkeypatch):
 
 def test_every_card_can_be_read_and_used():
     cards = catalogue()
-    assert cards[0].name == "phrasebook"
+    assert [card.name for card in cards[:2]] == ["almanac", "phrasebook"]
     assert {card.name for card in cards} >= {"multi30k", "imdb", "conll2003", "wnut_17", "tiny_shakespeare"}
     for card in cards:
         assert card.title

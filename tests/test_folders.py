@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from nlpseq.artefact import save
-from nlpseq.config import settings_of
+from nlpseq.artefact import lock, save
+from nlpseq.config import configure, settings_of
 from nlpseq.errors import ArtefactError
-from nlpseq.folders import claim, fingerprint, finished, release, stamp, state_folder
+from nlpseq.folders import claim, evaluation_folder, fingerprint, finished, held, release, stamp, state_folder
 from nlpseq.settings import RunConfig, TranslateConfig
+from nlpseq.stages import translate
 
 ONE = {"corpus": "c", "seed": 1, "layers": 1}
 OTHER = ONE | {"seed": 2, "layers": 3}
@@ -33,7 +34,11 @@ def stopped(folder: Path, wanted: dict[str, object]) -> Path:
 
 def test_a_fingerprint_has_what_determines_the_result_and_nothing_else():
     config = TranslateConfig(run=RunConfig(corpus="c", out="m"))
-    same = replace(config, run=replace(config.run, out="n", device="cuda", threads=3, replace=True, resume=False))
+    same = replace(
+        config,
+        run=replace(config.run, out="n", replace=True),
+        compute=replace(config.compute, device="cuda", threads=3, resume=False),
+    )
     assert fingerprint(config, corpus="x") == fingerprint(same, corpus="x")
     assert fingerprint(config, corpus="x") != fingerprint(config, corpus="y")
     assert fingerprint(config)["nlpseq"]
@@ -58,6 +63,18 @@ def test_a_stamp_changes_with_content_and_names_but_not_with_times_or_hidden_fil
     (tmp_path / "train.fr").write_text("c\n")
     assert stamp(tmp_path / "train") != parallel
     assert stamp(tmp_path / "no") == stamp(None) == stamp("phrasebook") == ""
+
+
+def test_a_named_corpus_whose_mirror_has_changed_is_another_run_of_the_translator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("NLPSEQ_CORPORA", str(tmp_path))
+    (tmp_path / "multi30k").mkdir()
+    seen = []
+    for content in (b"one", b"two", b"two"):
+        (tmp_path / "multi30k" / "train.parquet").write_bytes(content)
+        seen.append(translate._wanted(configure(TranslateConfig, corpus="multi30k", out="m")))
+    assert seen[0] != seen[1] == seen[2]
 
 
 def test_a_free_folder_is_not_finished(tmp_path: Path):
@@ -156,3 +173,87 @@ def test_release_keeps_the_log_and_nothing_else(tmp_path: Path):
     assert (tmp_path / "m" / "metrics.jsonl").read_text() == "{}\n"
     release(tmp_path / "m", ONE)
     assert (tmp_path / "m" / "metrics.jsonl").exists()
+
+
+class Fails(Exception):
+    """What ends the work."""
+
+
+def fail(folder: Path, wanted: dict[str, object], *, work: bool = False) -> None:
+    with held(folder):
+        state = claim(folder, wanted=wanted, replace=True, resume=True)
+        if work:
+            (state / "train.json").write_text("the work of an hour")
+        raise Fails
+
+
+def test_a_run_that_fails_at_once_leaves_nothing_behind(tmp_path: Path):
+    (tmp_path / "mine").mkdir()
+    for folder in (tmp_path / "new", tmp_path / "mine"):
+        with pytest.raises(Fails):
+            fail(folder, ONE)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [".lock", "mine"]
+
+
+def test_a_run_that_fails_later_keeps_what_it_has(tmp_path: Path):
+    for wanted, work in ((ONE, True), (OTHER, False)):
+        with pytest.raises(Fails):
+            fail(tmp_path / "m", wanted, work=work)
+    state = state_folder(tmp_path / "m", ONE)
+    assert list((tmp_path / "m" / "resume").iterdir()) == [state]
+    assert sorted(path.name for path in state.iterdir()) == ["settings.json", "train.json"]
+
+
+def test_a_failure_takes_nothing_of_the_model_that_was_there(tmp_path: Path):
+    finish(tmp_path / "m", ONE)
+    before = sorted(path.name for path in (tmp_path / "m").iterdir())
+    with pytest.raises(Fails):
+        fail(tmp_path / "m", OTHER)
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == [".lock", *before]
+
+
+def test_a_folder_in_use_is_refused_and_stays(tmp_path: Path):
+    with lock(tmp_path / "m"):
+        with pytest.raises(ArtefactError, match="must be trained into by one process at a time"), held(tmp_path / "m"):
+            pass
+        assert (tmp_path / "m" / ".lock").exists()
+
+
+def test_evaluations_of_a_model_go_when_another_one_takes_its_place(tmp_path: Path):
+    finish(tmp_path / "m", ONE)
+    folder = evaluation_folder(tmp_path / "m", "multi30k", "test_2017_flickr")
+    folder.mkdir()
+    assert folder.name == "evaluate-multi30k-test_2017_flickr"
+    release(tmp_path / "m", ONE)  # as when the same command is given again
+    assert folder.exists()
+    claim(tmp_path / "m", wanted=OTHER, replace=True, resume=True)
+    release(tmp_path / "m", OTHER)
+    assert not folder.exists()
+
+
+def test_a_setting_that_is_no_more_is_named(tmp_path: Path):
+    finish(tmp_path / "m", ONE | {"beam": 4})
+    with pytest.raises(ArtefactError, match=r"but is that of beam 4 instead of absent \("):
+        finished(tmp_path / "m", "translate", wanted=ONE, replace=False)
+
+
+def test_what_a_killed_save_left_is_taken_away(tmp_path: Path):
+    state = stopped(tmp_path / "m", ONE)
+    (state.parent / ".state.pt.123.tmp").write_bytes(b"half a state")
+    claim(tmp_path / "m", wanted=ONE, replace=False, resume=True)
+    assert {path.name for path in state.parent.iterdir()} == {"settings.json", "state.pt"}
+
+
+def test_a_release_that_is_killed_leaves_no_state_without_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A run with --replace would else go on from the end of this one, and write a log without a beginning."""
+    state = stopped(tmp_path / "m", ONE)
+    (state.parent / "metrics.jsonl").write_text("{}\n")
+
+    def kill(*paths: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", kill)
+    with pytest.raises(KeyboardInterrupt):
+        release(tmp_path / "m", ONE)
+    assert not state.exists()
+    assert (state.parent / "metrics.jsonl").exists()

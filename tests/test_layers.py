@@ -17,13 +17,14 @@ ROOT = Path(__file__).resolve().parent.parent
 # A module imports from its own layer and those before it. A package's modules belong to the package's layer.
 LAYERS = [
     {"errors"},
-    {"config", "settings", "share", "text", "placeholders", "vocab", "metrics", "report", "charts"}
+    {"config", "settings", "share", "text", "placeholders", "vocab", "metrics", "report", "charts", "blocks"}
     | {"artefact", "folders"},
-    {"subwords", "tokenizer", "cards", "corpora", "fetch", "readers", "preflight", "baselines"}
+    {"subwords", "tokenizer", "cards", "corpora", "cuts", "fetch", "readers", "preflight", "baselines", "vector_files"}
     | {"synthetic", "grammars"},
     {"batches", "losses", "search", "nn"},
-    {"vectors", "training", "loop", "pairs"},
-    {"translator", "translation_report"},
+    {"vectors", "pretrained", "training", "loop", "pairs", "word_draws", "word_stream", "word_training"}
+    | {"word_work"},
+    {"translator", "translation_report", "embed_report", "vector_scores"},
     {"stages"},
     {"cli", "commands", "progress", "__main__", "__init__"},
 ]

@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SETUP = ROOT / "pipelines" / "setup_venv.py"
 FAKE = """#!/bin/sh
 # Writes down its arguments; `train` makes DIR/manifest.json at its end, unless the file `fail` names its stage.
+# With --check it does nothing, and fails where a setting is called nonsense.
+case " $* " in *" --check "*) case " $* " in *nonsense*) exit 2;; esac; exit 0;; esac
 echo "$*" >> calls
 [ "$2" = train ] || exit 0
 if [ -e running ]; then echo "two at once" >> calls; fi
@@ -74,6 +76,8 @@ class Project:
 
 TOKENIZE, TRAIN, RUN = "tokenize train", "translate train", "translate run"
 EVERYTHING = [TOKENIZE, TRAIN, RUN]
+EMBED, NEAREST, ANALOGY = "embed train", "embed nearest", "embed analogy"
+EMBEDDED = [EMBED, NEAREST, ANALOGY]
 
 
 @pytest.fixture
@@ -106,6 +110,8 @@ def test_the_first_call_passes_the_settings_on(project):
 def test_the_second_call_does_nothing(finished):
     assert finished.make("translate") == []
     assert "Nothing to be done" in finished.printed
+    assert finished.make("all") == EMBEDDED
+    finished.age()
     assert finished.make("all") == []
 
 
@@ -127,6 +133,16 @@ def test_a_setting_makes_stale_what_depends_on_it_and_nothing_else(finished, cha
     assert finished.make("translate", change) == []
     finished.age()
     assert finished.make("translate") == again, "the setting was taken back"
+
+
+@pytest.mark.parametrize("setting", ["OPTIONS=--nonsense", "TOKENIZE_OPTIONS=--nonsense"])
+def test_a_slip_in_the_options_is_told_before_anything_is_made(project, setting):
+    assert project.make("translate", setting, fails=True) == []
+    assert list(project.folder.rglob("manifest.json")) == []
+    assert project.make("translate") == EVERYTHING
+    project.age()
+    assert project.make("translate", setting, fails=True) == []
+    assert project.make("translate") == []
 
 
 def test_quotes_and_commas_in_options_survive(finished):
@@ -221,12 +237,41 @@ def test_an_embedded_corpus_is_a_prerequisite(finished):
     assert finished.make("translate") == EVERYTHING
 
 
+def test_every_stage_has_a_corpus_of_its_own_and_one_that_is_named_is_everyones(project):
+    assert project.make("all", "SEED=3", "DEVICE=cpu", "EMBED_OPTIONS=--epochs 2") == [*EMBEDDED, *EVERYTHING]
+    assert project.lines[0] == (
+        "embed train --corpus almanac --seed 3 --epochs 2 --out build/almanac/embed --replace --device cpu"
+    )
+    assert project.lines[1].startswith("embed nearest --model build/almanac/embed ")
+    project.age()
+    assert project.make("embed", "SEED=3", "DEVICE=cuda", "EMBED_OPTIONS=--epochs 2") == []
+    assert project.make("embed", "CORPUS=wikipedia_en_2014_sample") == EMBEDDED
+    assert "--corpus wikipedia_en_2014_sample --out build/wikipedia_en_2014_sample/embed " in project.lines[0]
+    assert project.make("all", "CORPUS=multi30k") == [EMBED, *EVERYTHING]  # no examples for words that may be unknown
+    assert "--out build/multi30k/embed " in project.lines[0]
+
+
+def test_a_file_a_recipe_or_a_setting_makes_embeddings_stale(project):
+    mine = project.folder / "mine.txt"
+    mine.touch()
+    assert project.make("embed", f"CORPUS={mine}") == [EMBED]
+    for change in (mine, project.folder / "pipelines" / "embed" / "recipe.toml"):
+        project.age()
+        assert project.make("embed", f"CORPUS={mine}") == []
+        change.write_text("changed")
+        assert project.make("embed", f"CORPUS={mine}") == [EMBED]
+    project.age()
+    assert project.make("embed", f"CORPUS={mine}", "EMBED_OPTIONS=--nonsense", fails=True) == []
+    assert project.make("embed", f"CORPUS={mine}") == []
+    assert project.make("embed", f"CORPUS={mine}", "EMBED_OPTIONS=--epochs 2") == [EMBED]
+
+
 def test_trainings_do_not_run_at_the_same_time(project):
     (project.folder / "slow").touch()
     rules = project.folder / "pipelines" / "other" / "rules.mk"
     rules.parent.mkdir()
     rules.write_text("all: other\nother:\n\t$(NLPSEQ) other train --out build/other\n.PHONY: other\n")
-    assert sorted(project.make("-j4", "all")) == sorted([*EVERYTHING, "other train"])
+    assert sorted(project.make("-j4", "all")) == sorted([*EVERYTHING, *EMBEDDED, "other train"])
 
 
 def test_help_is_the_default_and_shows_the_values(project):

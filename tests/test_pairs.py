@@ -1,9 +1,12 @@
+import errno
+import io
 import json
+import os
 
 import pytest
 
 from nlpseq import pairs
-from nlpseq.errors import ArtefactError, CorpusError
+from nlpseq.errors import CorpusError, WorkError
 from nlpseq.pairs import Counts, encode_split, language, learn_tokenizer, normalised_rows, open_pairs, texts
 from nlpseq.settings import PairConfig, TokenizerConfig
 from nlpseq.tokenizer import Tokenizer
@@ -205,9 +208,63 @@ def test_a_whole_split_is_not_written_again_but_a_torn_one_is(split, tokenizer, 
     assert rows_of(encoded(split, tokenizer, tmp_path / "train").source) == rows_of(first.source)
 
 
-def test_damaged_counts_are_said(split, tokenizer, tmp_path):
-    encoded(split, tokenizer, tmp_path / "train")
-    for content in ("", "{", '{"rows": 1, "other": 2}', "[1]"):
-        (tmp_path / "train.json").write_text(content)
-        with pytest.raises(ArtefactError, match=r"train\.json` must be whole .* but is damaged"):
-            encoded(split, tokenizer, tmp_path / "train")
+def flipped(content, place, bit):
+    return content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :]
+
+
+DAMAGES = {
+    "flipped early": lambda content: flipped(content, 2, 0),
+    "flipped in the middle": lambda content: flipped(content, len(content) // 2, 3),
+    "flipped at the end": lambda content: flipped(content, len(content) - 2, 1),
+    "another figure": lambda content: content.replace(b'"masked": 1', b'"masked": 3'),
+    "cut": lambda content: content[:-8],
+    "longer": lambda content: content + bytes(8),
+    "empty": lambda content: b"",
+    "a list": lambda content: b"[1]",
+    "a table": lambda content: b'{"rows": 1, "sha256": "0"}',
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", ["json", "source.ids", "source.offsets", "target.ids", "target.offsets"])
+def test_a_damaged_split_is_made_anew(split, tokenizer, tmp_path, name, damage):
+    first = encoded(split, tokenizer, tmp_path / "train")
+    rows = rows_of(first.source), rows_of(first.target)
+    path = tmp_path / f"train.{name}"
+    whole = path.read_bytes()
+    path.write_bytes(DAMAGES[damage](whole))
+    again = encoded(split, tokenizer, tmp_path / "train")
+    assert (rows_of(again.source), rows_of(again.target)) == rows
+    assert again.counts == first.counts
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("suffixes", [["json"], ["source.ids"], ["source.ids", "source.offsets"]])
+def test_a_split_with_another_ones_files_is_made_anew(split, tokenizer, tmp_path, suffixes):
+    first = encoded(split, tokenizer, tmp_path / "train", backwards=True)
+    rows = rows_of(first.source)
+    encoded(split, tokenizer, tmp_path / "other", max_length=None)
+    for suffix in suffixes:
+        (tmp_path / f"train.{suffix}").write_bytes((tmp_path / f"other.{suffix}").read_bytes())
+    again = encoded(split, tokenizer, tmp_path / "train", backwards=True)
+    assert (rows_of(again.source), again.counts) == (rows, first.counts)
+
+
+def test_a_full_disk_is_said(split, tokenizer, tmp_path, monkeypatch):
+    class Full(io.BytesIO):
+        def write(self, content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("builtins.open", lambda *_: Full())
+    with pytest.raises(WorkError, match=r"train\.source\.ids` must be written whole, but is No space left on device"):
+        encoded(split, tokenizer, tmp_path / "train")
+
+
+def test_what_is_read_to_learn_from_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(pairs, "TOLD_EVERY", 25)
+    for name in ("train", "validation"):
+        (tmp_path / f"{name}.tsv").write_text("en\tfr\n" + "".join(f"w{n}\tv{n}\n" for n in range(250)))
+    corpus, columns = open_pairs(str(tmp_path), PairConfig())
+    told = []
+    learn_tokenizer(corpus.split("train"), columns, TokenizerConfig(units="word", sample=100), told=told.append)
+    assert told == [0, 75, 150, 225]  # of each three rows one is taken

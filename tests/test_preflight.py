@@ -205,3 +205,10 @@ def test_render_shows_it_all(folder):
 def test_what_is_known_of_the_real_corpora():
     assert "test: 123 text(s) of text stand in train too." in messages(preflight(load_corpus("imdb")), "warning")
     assert not any("test: " in text for text in messages(preflight(load_corpus("multi30k")), "warning"))
+
+
+def test_what_is_read_is_told(folder, monkeypatch):
+    monkeypatch.setattr("nlpseq.preflight.TOLD_EVERY", 20)
+    told = []
+    preflight(folder(train=[f"a {n}\tb" for n in range(50)], validation=["c\td"]), told=told.append)
+    assert told == [20, 40]

@@ -16,7 +16,7 @@ import pytest
 from nlpseq import report as reports
 from nlpseq.errors import WorkError
 from nlpseq.metrics import Score
-from nlpseq.report import Chart, Histogram, Paragraph, Report, Samples, Series, Span, Table
+from nlpseq.report import Chart, Histogram, Map, Paragraph, Report, Samples, Series, Span, Table
 
 NAN, INF = float("nan"), float("inf")
 HOSTILE = "<script>alert(1)</script> \"'><img src=x onerror=alert(1)> & {{ 7*7 }}"
@@ -50,6 +50,8 @@ def demo(**changes):
             Table("Coverage", ["split", "tokens", "share"], [["train", 12345, 0.5], [HOSTILE, None, 12]], HOSTILE),
             Table("Empty", [], []),
             Samples("Translations", ["Source", HOSTILE], [[HOSTILE, output], ["x", reference, "one too many"]]),
+            Map("Words " + HOSTILE, [("king", 0.0, 1.0), (HOSTILE, 3.0, 1.5), ("lost", NAN, 0.0)], HOSTILE),
+            Map("Nowhere", []),
             Samples("Entities", ["Text"], [[[Span("Paris", "a2", "LOC"), Span(" sleeps")]]]),
         ],
     }
@@ -188,7 +190,7 @@ def test_the_intervals_bar_stands_where_the_interval_is(page):
 
 
 def test_charts_without_values_say_so(page):
-    assert page.texts.count("No values to draw.") == 1
+    assert page.texts.count("No values to draw.") == 2  # the chart's and the map's
     assert "3 values not positive or not finite, not drawn." in " ".join(" ".join(page.texts).split())
 
 
@@ -197,6 +199,11 @@ def test_every_number_in_the_drawings_is_finite(page):
     values = [value for tag, name, value in page.attributes if tag in shapes and name not in ("class", "text-anchor")]
     assert len(values) > 100
     assert all(re.fullmatch(r"-?[\d.]+([, ]-?[\d.]+)*", value) for value in values)
+
+
+def test_a_map_names_its_points(page):
+    assert page.texts.count("king") == 2  # beside the dot, and as its title
+    assert "lost" not in page.texts
 
 
 def test_columns_of_numbers_are_aligned_with_equal_decimals(page):

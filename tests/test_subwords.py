@@ -102,3 +102,16 @@ def test_a_foreign_model_is_refused():
     )
     with pytest.raises(ArtefactError, match=r"must begin with the special tokens <pad> .* but is another model\."):
         Subwords(foreign.getvalue())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, CorpusError])
+@pytest.mark.parametrize("lines", [1, 20])
+def test_what_stops_the_reading_of_text_is_what_is_raised(error, lines):
+    """SIGTERM comes as a KeyboardInterrupt; SentencePiece would make a RuntimeError of it, which nobody expects."""
+
+    def text():
+        yield from LINES[:lines]
+        raise error("stop")
+
+    with pytest.raises(error, match="stop"):
+        train_subwords(text(), kind="bpe", size=60)

@@ -12,6 +12,7 @@ HEAVY = [
 ]
 COMMANDS = [
     *("tokenize train", "tokenize encode", "tokenize decode"),
+    *("embed train", "embed nearest", "embed analogy", "embed evaluate", "embed export"),
     *("translate train", "translate run", "translate evaluate"),
     *("corpora list", "corpora show", "corpora fetch"),
 ]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import nlpseq.stages.tokenize
 from nlpseq import Tokenizer, UsageError, configure, train_tokenizer
-from nlpseq.errors import ArtefactError, CorpusError
+from nlpseq.errors import ArtefactError, CorpusError, WorkError
 from nlpseq.settings import TokenizeConfig
 
 TEXTS = [f"The {a} {b} over the {c} dog, {n} times." for n in range(4)
@@ -85,6 +86,25 @@ def test_the_vocabulary_comes_from_train_alone(tmp_path: Path):
     assert "test: 3 rows, 6 tokens, [UNK] 50.00 %" in train.notes
 
 
+def test_a_folder_that_cannot_be_finished_keeps_its_report_and_takes_the_next_run(
+    lines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    train(lines, tmp_path / "m", units="word")
+    before = (tmp_path / "m" / "report.json").read_bytes()
+
+    def full(*arguments: object, **options: object) -> None:
+        raise WorkError("full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(nlpseq.stages.tokenize, "save", full)
+        for folder in ("m", "new"):
+            with pytest.raises(WorkError, match="full"):
+                train(lines, tmp_path / folder, units="word", lowercase=True, replace=folder == "m")
+    assert (tmp_path / "m" / "report.json").read_bytes() == before
+    train(lines, tmp_path / "new", units="word", lowercase=True)
+    assert not (tmp_path / "new" / "resume").exists()
+
+
 def test_the_report_has_coverage_and_samples(lines: Path, tmp_path: Path):
     train(lines, tmp_path / "m", units="word")
     report = json.loads((tmp_path / "m" / "report.json").read_bytes())
@@ -98,7 +118,7 @@ def test_the_report_has_coverage_and_samples(lines: Path, tmp_path: Path):
 def test_the_same_run_again_does_nothing_and_another_is_refused_until_it_replaces(lines: Path, tmp_path: Path):
     train(lines, tmp_path / "m", units="word")
     before = (tmp_path / "m" / "manifest.json").stat().st_mtime_ns
-    train(lines, tmp_path / "m", units="word", device="cuda")  # nothing that could change the result
+    train(lines, tmp_path / "m", units="word")
     assert train.notes == [f"{tmp_path / 'm'} holds this very run, finished; nothing to do."]
     assert (tmp_path / "m" / "manifest.json").stat().st_mtime_ns == before
     with pytest.raises(ArtefactError, match=r"no other run \(--replace .* is that of lowercase False instead of True"):
@@ -115,10 +135,36 @@ def test_a_changed_corpus_is_another_run(lines: Path, tmp_path: Path):
         train(lines, tmp_path / "m", units="word")
 
 
+@pytest.fixture
+def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The training split of a corpus that has a name and no card."""
+    monkeypatch.setenv("NLPSEQ_CORPORA", str(tmp_path / "mirror"))
+    (tmp_path / "mirror" / "mine").mkdir(parents=True)
+    return tmp_path / "mirror" / "mine" / "train.parquet"
+
+
+def write_parquet(path: Path, texts: list[str]) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.table({"text": texts}), path)
+
+
+def test_a_named_corpus_whose_mirror_has_changed_is_another_run(mirror: Path, tmp_path: Path):
+    write_parquet(mirror, TEXTS)
+    train(Path("mine"), tmp_path / "m", units="word")
+    train(Path("mine"), tmp_path / "m", units="word")
+    assert "finished; nothing to do" in train.notes[0]
+    write_parquet(mirror, TEXTS[1:])
+    with pytest.raises(ArtefactError, match=r"but is that of another text of the corpus"):
+        train(Path("mine"), tmp_path / "m", units="word")
+
+
 def test_a_wrong_column_is_told_and_then_does_not_stand_in_the_way(tmp_path: Path):
     path = table(tmp_path, "label\ttext", *(f"good\t{text}" for text in TEXTS))
     with pytest.raises(CorpusError, match=r"`txt` must be .*label, text.*did you mean `text`\?"):
         train(path, tmp_path / "m", units="word", text="txt")
+    assert not (tmp_path / "m").exists()
     assert len(train(path, tmp_path / "m", units="word", text="text")) > 10
 
 

@@ -20,6 +20,7 @@ from nlpseq import TranslateConfig, WorkError, configure, train_translator
 from nlpseq.batches import Plan
 from nlpseq.config import to_plain
 from nlpseq.errors import Interrupted
+from nlpseq.loop import Log
 from nlpseq.settings import TrainingConfig
 from nlpseq.training import World, averaged, begin, choose_device, choose_dtype, fit, learning_rate
 
@@ -76,7 +77,7 @@ class Quadratic:
         self.seen.append(rows.tolist())
         return (torch.tensor(rows, dtype=torch.float32),)
 
-    def loss(self, batch):
+    def loss(self, batch, done=0.0):
         error = ((self.model.weight[0, 0] - batch[0]) ** 2).sum()
         return error, error.detach(), len(batch[0])
 
@@ -118,6 +119,18 @@ def test_clipping_bounds_the_update_and_reports_the_norm_before_it():
     step = next(iter(fit(run, task)))
     assert float(step.norm) > 1
     assert abs(captured[0]) == pytest.approx(0.001, rel=1e-3)
+
+
+def test_a_frozen_weight_neither_learns_nor_decays():
+    task = Quadratic()
+    task.model.bias = torch.nn.Parameter(torch.ones(1), requires_grad=False)
+    before = task.model.weight.item()
+    run = start(task, epochs=1, weight_decay=0.5, learning_rate=0.1, ema=0.5)
+    for _ in fit(run, task):
+        pass
+    assert task.model.bias.item() == 1
+    assert [a.item() for a in run.average][1] == 1
+    assert task.model.weight.item() != before
 
 
 def test_learning_rate_rises_to_its_peak_and_falls_to_zero():
@@ -338,3 +351,29 @@ def test_two_processes_end_with_the_weights_of_one(tmp_path: Path):
     assert [r["loss"] for r in logs[0] if "loss" in r] == pytest.approx(
         [r["loss"] for r in logs[1] if "loss" in r], rel=1e-5
     )
+
+
+DAMAGED = [
+    b"{",
+    b"[]",
+    b"null",
+    b"\xff",
+    b"{}",
+    b'{"step": "1"}',
+    b'{"step": NaN}',
+    b'{"stap": 1}',
+    b'{"step": 1, "a": []}',
+]
+
+
+@pytest.mark.parametrize("line", DAMAGED)
+def test_damaged_lines_of_a_log_are_dropped(tmp_path, line):
+    lines = [json.dumps({"step": step, "loss": 0.5}).encode() + b"\n" for step in (10, 20, 30, 40)]
+    content = b"".join([lines[0], line + b"\n", *lines[2:]])
+    (tmp_path / "metrics.jsonl").write_bytes(content)
+    log = Log(tmp_path / "metrics.jsonl")
+    log.cut(len(content) - len(lines[3]))
+    assert log.path.read_bytes() == lines[0] + lines[2]
+    log.write({"step": 40, "loss": 0.5})
+    assert log.path.read_bytes() == lines[0] + lines[2] + lines[3]
+    assert log.synced() == len(log.path.read_bytes())

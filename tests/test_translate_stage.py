@@ -141,6 +141,7 @@ def test_a_stopped_run_is_not_taken_over_by_another(run, trained: Path, stopped:
 
 def test_a_wrong_column_does_not_stand_in_the_way_of_the_right_one(run, trained: Path, tmp_path: Path):
     assert run(*words(trained, tmp_path / "m", source="eng", max_steps=1)).code == 2
+    assert not (tmp_path / "m").exists()
     assert run(*words(trained, tmp_path / "m", max_steps=1)).code == 0
 
 
@@ -185,7 +186,7 @@ def take_up(state: Path) -> tuple[str, dict[str, object]]:
         restore = staticmethod(taken.update)
 
     try:
-        loop._take_up(Run(), state)
+        loop.take_up(Run(), state)
     except ArtefactError as error:
         return str(error), taken
     return "", taken
@@ -203,17 +204,36 @@ def test_a_damaged_state_is_refused_or_harmless(trained: Path, stopped: Path):
     assert refused > 30
 
 
-@pytest.mark.parametrize("name", ["train.json", "train.source.offsets", "train.target.ids", "tokenizer/manifest.json"])
-def test_damaged_ids_of_a_stopped_run_are_told_and_made_anew(
-    run, trained: Path, stopped: Path, finished: Path, name: str
-):
-    path = state_folder(stopped) / name
+def test_a_damaged_tokeniser_of_a_stopped_run_is_told_and_made_anew(run, trained: Path, stopped: Path, finished: Path):
+    path = state_folder(stopped) / "tokenizer" / MANIFEST
     path.write_bytes(path.read_bytes()[:-9])
     outcome = run(*words(trained, stopped))
     assert (outcome.code, len(outcome.sentences)) == (2, 1)
     assert "must be" in outcome.sentences[0]
     assert run(*words(trained, stopped), "--no-resume").code == 0
     assert weights(stopped) == weights(finished)
+
+
+@pytest.mark.parametrize("name", ["train.json", "train.source.offsets", "train.target.ids", "validation.source.ids"])
+def test_damaged_ids_of_a_stopped_run_are_made_anew_and_it_goes_on(
+    trained: Path, stopped: Path, finished: Path, name: str
+):
+    path = state_folder(stopped) / name
+    content = path.read_bytes()
+    path.write_bytes(content[:20] + bytes([content[20] ^ 1]) + content[21:])
+    steps = []
+    train_translator(small(trained, stopped), watch=lambda e: steps.append(e.step) if e.kind == "resumed" else None)
+    assert steps == [10]
+    assert weights(stopped) == weights(finished)
+
+
+def test_the_state_of_another_run_is_refused(run, trained: Path, stopped: Path, tmp_path: Path):
+    with pytest.raises(Stop):
+        train_translator(small(trained, tmp_path / "other", seed=7), watch=stop_at(10))
+    shutil.copy(state_folder(tmp_path / "other") / "state.pt", state_folder(stopped) / "state.pt")
+    outcome = run(*words(trained, stopped))
+    assert (outcome.code, len(outcome.sentences)) == (2, 1)
+    assert "must be a resume state as nlpseq wrote it" in outcome.sentences[0]
 
 
 @pytest.mark.parametrize("lines", [0, 1])

@@ -66,7 +66,7 @@ def given(options: dict[str, Any]) -> dict[str, Any]:
 
 def _option(item: Setting) -> Callable[[Command], Command]:
     name = item.name.replace("_", "-")
-    flag = f"--{name}/--no-{name}" if item.kind is bool else f"--{name}"
+    flag = f"--{name}/--{item.opposite or f'no-{name}'}" if item.kind is bool else f"--{name}"
     if item.name in ("corpus", "out"):
         return click.option(flag, item.name, default=None, help=f"{item.help}  [required]", metavar="TEXT")
     default = "absent" if item.default is None else str(item.default).lower() if item.kind is bool else item.default

@@ -24,9 +24,12 @@ def tokenize() -> None:
 
 @tokenize.command("train")
 @settings_options(TokenizeConfig)
-def train_tokenizer(recipe: str | None, **options: Any) -> None:
+@click.option("--check", is_flag=True, help="Only check the settings.")
+def train_tokenizer(recipe: str | None, *, check: bool, **options: Any) -> None:
     """Learn a tokeniser from the training split of a corpus."""
     config = configure(TokenizeConfig, recipe=recipe, **given(options))
+    if check:
+        return
     with training():
         from nlpseq.stages.tokenize import train_tokenizer
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
 
 from nlpseq.commands.shared import blocks, given, model_option, print_lines, reading, say, settings_options, training
 from nlpseq.config import configure
-from nlpseq.progress import shown
+from nlpseq.progress import recorded, shown
 from nlpseq.settings import PairConfig, TranslateConfig
 
 __all__ = ["translate"]
@@ -22,13 +23,20 @@ def translate() -> None:
 
 @translate.command("train")
 @settings_options(TranslateConfig)
-def train_translator(recipe: str | None, **options: Any) -> None:
+@click.option("--check", is_flag=True, help="Only check the settings.")
+@click.option("--tensorboard", is_flag=True, help="Write the curves to OUT/tensorboard too.")
+def train_translator(recipe: str | None, *, check: bool, tensorboard: bool, **options: Any) -> None:
     """Learn to translate from a corpus of pairs; trains the tokeniser as well where none is given."""
     config = configure(TranslateConfig, recipe=recipe, **given(options))
+    if check:
+        return
     with training():
         from nlpseq.stages.translate import train_translator
 
-        train_translator(config, watch=shown(say))
+        watch = shown(say)
+        if tensorboard:
+            watch = recorded(watch, Path(str(config.run.out)) / "tensorboard")
+        train_translator(config, watch=watch)
 
 
 @translate.command("run")
@@ -69,7 +77,7 @@ def run_translator(
 @click.option("--target", metavar="COLUMN", help="Column of the target; the model's own when absent.")
 @click.option("--against", metavar="DIR", help="Another translator, compared by paired bootstrap.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--out", metavar="DIR", help="Folder of the report; the model's own when absent.")
+@click.option("--out", metavar="DIR", help="Folder of the report; MODEL/evaluate-CORPUS-SPLIT when absent.")
 def evaluate_translator(
     model: str, corpus: str, split: str, *, source: str | None, target: str | None, **further: Any
 ) -> None:

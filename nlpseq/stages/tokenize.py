@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from nlpseq import folders
-from nlpseq.artefact import lock, save
+from nlpseq.artefact import save
 from nlpseq.config import check, to_plain
-from nlpseq.corpora import Corpus, Split, load_corpus
+from nlpseq.corpora import Corpus, Split, corpus_path, load_corpus
 from nlpseq.errors import CorpusError, did_you_mean, sentence
 from nlpseq.loop import Event, Watch, unwatched
 from nlpseq.pairs import learn_tokenizer, normalised_rows, open_pairs
@@ -50,33 +51,42 @@ def train_tokenizer(config: TokenizeConfig, *, watch: Watch = unwatched) -> Toke
     """
     check(config)
     folder = Path(str(config.run.out))
-    wanted = folders.fingerprint(config, corpus=folders.stamp(config.run.corpus))
-    with lock(folder):
+    asked = [column for column in (config.text, config.pair.source, config.pair.target) if column]
+    wanted = folders.fingerprint(config, corpus=folders.stamp(corpus_path(str(config.run.corpus), columns=asked)))
+    with folders.held(folder):
         if folders.finished(folder, STAGE, wanted=wanted, replace=config.run.replace):
             watch(Event("note", f"{folder} holds this very run, finished; nothing to do."))
-            return Tokenizer.load(folder)
-        started = time.perf_counter()
-        corpus, columns = _open(config)
-        found = preflight(corpus, columns)
-        found.raise_errors()
-        for fault in found.faults:
-            watch(Event("note", f"warning: {fault.message}"))
-        watch(Event("note", f"Learning {config.vocabulary.units} units from {corpus.name} ({', '.join(columns)})."))
-        tokenizer = learn_tokenizer(corpus.split("train"), columns, config.vocabulary)
-        covered = {name: _cover(split, columns, tokenizer) for name, split in corpus.splits.items()}
-        for name, one in covered.items():
-            watch(Event("note", f"{name}: {one.rows:,} rows, {one.tokens:,} tokens, [UNK] {one.percent:.2f} %"))
-        facts = {
-            "corpus": corpus.name,
-            "columns": list(columns),
-            "vocabulary": len(tokenizer),
-            "coverage": {name: asdict(one) for name, one in covered.items()},
-            "fingerprint": wanted,
-        }
-        seconds = round(time.perf_counter() - started, 3)
-        write(folder, _report(config, corpus, tokenizer, covered=covered, columns=columns, seconds=seconds))
-        save(folder, STAGE, settings=to_plain(config), files=tokenizer.files(), facts=facts)
+            tokenizer = Tokenizer.load(folder)
+        else:
+            tokenizer = _train(config, folder, wanted, watch=watch)
+        folders.release(folder, wanted)
         return tokenizer
+
+
+def _train(config: TokenizeConfig, folder: Path, wanted: Mapping[str, Any], *, watch: Watch) -> Tokenizer:
+    started = time.perf_counter()
+    state = folders.claim(folder, wanted=wanted, replace=config.run.replace, resume=False)
+    corpus, columns = _open(config)
+    found = preflight(corpus, columns)
+    found.raise_errors()
+    for fault in found.faults:
+        watch(Event("note", f"warning: {fault.message}"))
+    watch(Event("note", f"Learning {config.vocabulary.units} units from {corpus.name} ({', '.join(columns)})."))
+    tokenizer = learn_tokenizer(corpus.split("train"), columns, config.vocabulary)
+    covered = {name: _cover(split, columns, tokenizer) for name, split in corpus.splits.items()}
+    for name, one in covered.items():
+        watch(Event("note", f"{name}: {one.rows:,} rows, {one.tokens:,} tokens, [UNK] {one.percent:.2f} %"))
+    facts = {
+        "corpus": corpus.name,
+        "columns": list(columns),
+        "vocabulary": len(tokenizer),
+        "coverage": {name: asdict(one) for name, one in covered.items()},
+        "fingerprint": dict(wanted),
+    }
+    seconds = round(time.perf_counter() - started, 3)
+    write(state, _report(config, corpus, tokenizer, covered=covered, columns=columns, seconds=seconds))
+    save(folder, STAGE, settings=to_plain(config), files=tokenizer.files(), facts=facts)
+    return tokenizer
 
 
 def _open(config: TokenizeConfig) -> tuple[Corpus, tuple[str, ...]]:

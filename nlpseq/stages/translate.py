@@ -18,16 +18,17 @@ import torch
 from torch import Tensor, distributed
 
 from nlpseq import folders, metrics
-from nlpseq.artefact import MANIFEST, lock, read_manifest, save
+from nlpseq.artefact import MANIFEST, read_manifest, save
 from nlpseq.batches import Plan, pad, plan
 from nlpseq.config import check, to_plain
-from nlpseq.corpora import Corpus
+from nlpseq.corpora import Corpus, corpus_path
 from nlpseq.errors import ArtefactError, CorpusError, sentence
 from nlpseq.loop import Event, Watch, train, unwatched
 from nlpseq.losses import linear_cross_entropy
-from nlpseq.nn.seq2seq import EncoderDecoder
+from nlpseq.nn.seq2seq import DecoderState, EncoderDecoder
 from nlpseq.pairs import Counts, PairData, encode_split, learn_tokenizer, open_pairs, texts
 from nlpseq.preflight import preflight
+from nlpseq.pretrained import start_from_vectors
 from nlpseq.report import Report, write
 from nlpseq.settings import PairConfig, TranslateConfig
 from nlpseq.tokenizer import Tokenizer
@@ -54,13 +55,14 @@ class PairBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class TranslationTask:
-    """What `fit` has to know to train a translator by teacher forcing."""
+    """What `fit` has to know to train a translator by teacher forcing, or by scheduled sampling where `sampled` > 0."""
 
     model: EncoderDecoder
     data: PairData
     batch_tokens: int
     seed: int
     smoothing: float
+    sampled: float = 0.0
 
     def plan(self, epoch: int) -> Plan:
         """Return the epoch's batches, of like target and source length."""
@@ -75,13 +77,31 @@ class TranslationTask:
         places = (torch.arange(target.shape[1]) < sizes[:, None]).flatten().nonzero()[:, 0]
         return PairBatch(source, lengths, fed, places, target.flatten()[places], len(places))
 
-    def loss(self, batch: PairBatch) -> tuple[Tensor, Tensor, int]:
+    def loss(self, batch: PairBatch, done: float = 0.0) -> tuple[Tensor, Tensor, int]:
         """Return the smoothed and the plain cross-entropy, summed in nats, and the number of target tokens."""
-        features, _ = self.model.decode(self.model.encode(batch.source, batch.lengths), batch.fed)
+        state = self.model.encode(batch.source, batch.lengths)
+        fed = self._own_tokens_mixed_in(state, batch.fed, self.sampled * done) if self.sampled * done else batch.fed
+        features, _ = self.model.decode(state, fed)
         real = features.flatten(0, 1).index_select(0, batch.places)
         output = self.model.output
         loss, plain = linear_cross_entropy(real, output.weight, output.bias, batch.targets, smoothing=self.smoothing)
         return loss, plain, batch.tokens
+
+    @torch.no_grad()
+    def _own_tokens_mixed_in(self, state: DecoderState, fed: Tensor, share: float) -> Tensor:
+        """Return `fed` with a share of its tokens replaced by what the decoder, so fed, finds likeliest (Bengio 2015).
+
+        No gradient flows through the choice, as in the paper, so that the fused pass over the result computes the rest.
+        """
+        own = torch.rand(fed.shape, device=fed.device) < share
+        tokens = fed[:, 0]
+        mixed = [tokens]
+        for place in range(1, fed.shape[1]):
+            logits, state = self.model.step(tokens, state)
+            tokens = torch.where(own[:, place], logits.argmax(1), fed[:, place])
+            mixed.append(tokens)
+        torch.clear_autocast_cache()  # torch before pull request 165068 would hand on weights cast without gradients
+        return torch.stack(mixed, 1)
 
 
 class _Prepared(NamedTuple):
@@ -100,22 +120,30 @@ def train_translator(config: TranslateConfig, *, watch: Watch = unwatched) -> Tr
     WorkError where the work fails, Interrupted after Ctrl-C with the state saved.
     """
     check(config)
-    device = choose_device(config.run.device)
+    device = choose_device(config.compute.device)
     world = join_world(device)
-    set_threads(config.run.threads, world)
+    set_threads(config.compute.threads, world)
     watch = unwatched if world.rank else watch
     folder = Path(str(config.run.out))
-    wanted = folders.fingerprint(
-        config, corpus=folders.stamp(config.run.corpus), tokenizer=folders.stamp(config.tokenizer)
-    )
-    with lock(folder) if world.rank == 0 else nullcontext():
+    with _first_process_first(world):  # which may have to fetch the corpus
+        wanted = _wanted(config)
+    with folders.held(folder) if world.rank == 0 else nullcontext():
         if _finished(config, folder, wanted):
             watch(Event("note", f"{folder} holds this very run, finished; nothing to do."))
         else:
             _train(config, folder, wanted, place=Place(device, world, watch))
         if world.rank == 0:
             folders.release(folder, wanted)
-        return Translator.load(folder, device=config.run.device)
+        return Translator.load(folder, device=config.compute.device)
+
+
+def _wanted(config: TranslateConfig) -> dict[str, Any]:
+    columns = [column for column in (config.pair.source, config.pair.target) if column]
+    place = corpus_path(str(config.run.corpus), columns=columns)
+    read = {"tokenizer": config.tokenizer, "embeddings": config.pretrained.embeddings}
+    return folders.fingerprint(
+        config, corpus=folders.stamp(place), **{name: folders.stamp(path) for name, path in read.items()}
+    )
 
 
 def _finished(config: TranslateConfig, folder: Path, wanted: Mapping[str, Any]) -> bool:
@@ -138,17 +166,25 @@ def _train(config: TranslateConfig, folder: Path, wanted: Mapping[str, Any], *, 
     started = time.perf_counter()
     with _first_process_first(place.world):
         if place.world.rank == 0:
-            folders.claim(folder, wanted=wanted, replace=config.run.replace, resume=config.run.resume)
+            folders.claim(folder, wanted=wanted, replace=config.run.replace, resume=config.compute.resume)
         state = folders.state_folder(folder, wanted)
         work = _prepare(config, state, place.watch)
-    torch.manual_seed(config.run.seed)
+    torch.manual_seed(config.compute.seed)
     model = build_model(config, len(work.tokenizer))
+    given = _start_from_vectors(model, work.tokenizer, config, place.watch)
     task = TranslationTask(
-        model, work.train, config.training.batch_tokens, config.run.seed, config.training.label_smoothing
+        model,
+        work.train,
+        config.training.batch_tokens,
+        config.compute.seed,
+        config.training.label_smoothing,
+        config.scheduled_sampling,
     )
     batches = len(task.plan(0))
-    run = begin(model, config.training, seed=config.run.seed, device=place.device, world=place.world, batches=batches)
-    facts = _facts(config, work, model) | {"fingerprint": dict(wanted)}
+    run = begin(
+        model, config.training, seed=config.compute.seed, device=place.device, world=place.world, batches=batches
+    )
+    facts = _facts(config, work, model) | given | {"fingerprint": dict(wanted)}
     live = Translator(model, work.tokenizer, config=config, facts=facts)
     evaluate = _validation(live, work, config)
     best = train(run, task, folder=state, evaluate=evaluate, watch=place.watch)
@@ -233,6 +269,21 @@ def _tokenizer(config: TranslateConfig, corpus: Corpus, columns: tuple[str, str]
     return learn_tokenizer(corpus.split("train"), columns, config.vocabulary)
 
 
+def _start_from_vectors(
+    model: EncoderDecoder, tokenizer: Tokenizer, config: TranslateConfig, watch: Watch
+) -> dict[str, Any]:
+    """Let both sides' embeddings start from given vectors, where there are any; return what is to be remembered."""
+    if config.pretrained.embeddings is None:
+        return {}
+    layers = (model.source_embedding, model.target_embedding)
+    tokens = tokenizer.units(range(len(tokenizer)))
+    covered = start_from_vectors(layers, config.pretrained, tokens, seed=config.compute.seed)
+    watch(
+        Event("note", f"{covered.found:,} of {covered.tokens:,} units ({covered.percent:.1f} %) have a given vector.")
+    )
+    return {"embeddings": covered._asdict()}
+
+
 def _facts(config: TranslateConfig, work: _Prepared, model: EncoderDecoder) -> dict[str, Any]:
     return {
         "corpus": work.corpus.name,
@@ -305,7 +356,8 @@ def evaluate_translator(
     """Return the scores and samples of a finished translator on a split of a corpus, and write them as its report.
 
     pair: columns, those of the training when absent; against: the folder of another translator, for the paired
-    bootstrap; out: the folder of the report, the model's own when absent. Raises ArtefactError, CorpusError, WorkError.
+    bootstrap; out: the folder of the report, when absent one of its own in the model's, `evaluate-<corpus>-<split>`.
+    Raises ArtefactError, CorpusError, WorkError.
     """
     set_threads(None, World())
     translator = Translator.load(model, device=device)
@@ -317,5 +369,7 @@ def evaluate_translator(
     baseline = None if against is None else Translator.load(against, device=device)
     log = Path(model) / "metrics.jsonl"
     report = translation_report(translator, opened, split, columns=columns, log=log, against=baseline)
-    write(Path(out or model), report)
+    folder = Path(out) if out else folders.evaluation_folder(Path(model), opened.name, split)
+    write(folder, report)
+    watch(Event("note", f"The report is {folder / 'report.html'}."))
     return report

@@ -1,6 +1,6 @@
 """`make bench`: speeds as ratios within one run, since machines are noisy. Nothing here is asserted.
 
-.venv/bin/python tests/benchmarks/run.py [tokenizer] [start] [training] [decoding]
+.venv/bin/python tests/benchmarks/run.py [tokenizer] [start] [training] [decoding] [memory]
 """
 
 from __future__ import annotations
@@ -12,11 +12,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
-import torch
+from nlpseq import load_corpus  # before torch, since it sets how OpenMP waits
 
-from nlpseq import load_corpus
+# isort: split
+import joey
+import torch
+import tutorial
+
 from nlpseq.config import configure
 from nlpseq.pairs import encode_split, learn_tokenizer, texts
 from nlpseq.report import machine
@@ -25,6 +30,7 @@ from nlpseq.stages.translate import TranslationTask
 from nlpseq.text import words
 from nlpseq.training import World, begin, fit, set_threads
 from nlpseq.translator import Translator, build_model
+from nlpseq.vocab import EOS
 
 CPU = torch.device("cpu")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -110,10 +116,12 @@ def operations(config: TranslateConfig, vocabulary: int) -> tuple[float, float]:
 
 
 def training() -> None:
-    """Steps of the recipe on real batches: target tokens per second, and the share of the matrix-product rate."""
+    """Steps of the recipe on real batches: target tokens per second, the share of the matrix-product rate, and the
+    same model in a tutorial's loop."""
     with tempfile.TemporaryDirectory() as folder:
         config, task, live, _ = prepared(Path(folder))
         per_source, per_target = operations(config, len(live.tokenizer))
+        rates = {}
         for precision, dtype in DTYPES.items():
             options = {**config.training.__dict__, "precision": precision, "epochs": 1.0, "max_steps": 45}
             settings = type(config.training)(**options)
@@ -128,9 +136,36 @@ def training() -> None:
                 flops += per_source * int(task.data.source.lengths[rows].sum()) + per_target * int(step.tokens)
             seconds = time.perf_counter() - started
             rate = matrix_rate(dtype)
-            say(f"training {precision}", tokens / seconds, "target tokens/s")
+            rates[precision] = tokens / seconds
+            say(f"training {precision}", rates[precision], "target tokens/s")
             share = 100 * flops / seconds / 1e9 / rate
             say(f"training {precision}: of {rate:,.0f} GFLOP/s", share, "%", "(target in bf16 >= 40)")
+        rows = len(task.data.source) // len(task.plan(0))  # as our batches have on average
+        plain = tutorial_training(config, task, len(live.tokenizer), rows)
+        beside("training: the same model in a plain loop, fp32", plain, rates)
+        try:
+            joeys = joey.tokens_per_second(config, task, len(live.tokenizer), rows)
+            beside("training: JoeyNMT's GRU (has attention), fp32", joeys, rates)
+        except ImportError:
+            print("training: JoeyNMT is not there (tests/benchmarks/joey.py says how to install it)")
+
+
+def beside(name: str, other: float, rates: dict[str, float]) -> None:
+    ratios = ", ".join(f"{rate / other:.1f} times in {precision}" for precision, rate in rates.items())
+    say(name, other, "target tokens/s", f"nlpseq: {ratios}")
+
+
+def tutorial_training(config: TranslateConfig, task: TranslationTask, vocabulary: int, rows: int) -> float:
+    """Target tokens per second of the tutorial's loop."""
+    torch.manual_seed(1)
+    model = tutorial.Tutorial(vocabulary, config.model).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.training.learning_rate)
+    tokens = 0
+    for number, (source, target) in enumerate(islice(tutorial.batches(task.data, rows, 1), 15)):
+        if number == 3:
+            tokens, started = 0, time.perf_counter()
+        tokens += tutorial.step(model, optimizer, source, target)
+    return tokens / (time.perf_counter() - started)
 
 
 def decoding() -> None:
@@ -139,16 +174,54 @@ def decoding() -> None:
         config, task, live, sources = prepared(Path(folder))
         decoding_config = type(config.decoding)(length_ratio=1.0, length_extra=3)
         config = type(config)(**{**config.__dict__, "decoding": decoding_config})
+        plain = tutorial_decoding(config, live, sources[:30])
+        say("decoding: the same model in a plain loop, fp32", plain, "sentences/s", "one after the other")
         for precision, dtype in DTYPES.items():
             translator = Translator(task.model.to(dtype), live.tokenizer, config=config, facts=live.facts)
             target = 500 if precision == "fp32" else 1500
             batch = median_seconds(lambda t=translator: t.translate(sources), 3)
-            say(f"decoding {precision}", len(sources) / batch, "sentences/s", f"(target >= {target})")
+            rate = len(sources) / batch
+            say(
+                f"decoding {precision}", rate, "sentences/s", f"(target >= {target}); {rate / plain:.1f} times the loop"
+            )
             alone = median_seconds(lambda t=translator: t.translate(sources[:1]), 9)
             say(f"decoding {precision}: one sentence alone", 1000 * alone, "ms")
 
 
-PARTS = {"tokenizer": tokenizer, "start": start, "training": training, "decoding": decoding}
+def tutorial_decoding(config: TranslateConfig, live: Translator, sources: list[str]) -> float:
+    """Sentences per second of the tutorial's loop, raw text to raw text."""
+    torch.manual_seed(1)
+    model = tutorial.Tutorial(len(live.tokenizer), config.model).eval()
+    model.output.bias.data[EOS] = -100.0  # every sentence to its limit, as ours
+
+    def translate() -> None:
+        for text in sources:
+            ids = live.tokenizer.encode(text)
+            live.tokenizer.decode(tutorial.greedy(model, [*ids[::-1], EOS], len(ids) + 3))
+
+    return len(sources) / median_seconds(translate, 3)
+
+
+def memory() -> None:
+    """Peak memory of a training and of a prediction, each in a process of its own, from start to end."""
+    with tempfile.TemporaryDirectory() as folder:
+        name = corpus_name()
+        train = ["translate", "train", "--corpus", name, "--source", "en", "--target", "fr", "--out", f"{folder}/m"]
+        say("peak memory: training, 60 steps", peak([*train, "--max-steps", "60"]), "MB")
+        say("peak memory: one sentence translated", peak(["translate", "run", "--model", f"{folder}/m", "Hello"]), "MB")
+
+
+def peak(arguments: list[str]) -> float:
+    """The largest resident size of one command, in MB."""
+    code = (
+        "import resource, subprocess, sys; subprocess.run([sys.executable, '-m', 'nlpseq', *sys.argv[1:]], check=True,"
+    )
+    code += " capture_output=True); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000)"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True)
+    return float(done.stdout)
+
+
+PARTS = {"tokenizer": tokenizer, "start": start, "training": training, "decoding": decoding, "memory": memory}
 
 
 def main() -> None:

@@ -1,0 +1,300 @@
+"""Word vectors as an object: neighbours, analogies, and tables for the stages that start from them.
+
+Queries are gensim's: `Embeddings` makes a `KeyedVectors` over the same array when the first one is asked. Nothing else
+here needs gensim, neither reading nor writing nor the tables.
+"""
+
+from __future__ import annotations
+
+import difflib
+import heapq
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import safetensors.numpy
+
+from nlpseq.artefact import MANIFEST, load, read_manifest
+from nlpseq.cards import catalogue
+from nlpseq.corpora import corpus_file
+from nlpseq.errors import ArtefactError, UsageError, sentence
+from nlpseq.placeholders import normalise
+from nlpseq.vector_files import Format, Matrix, read_vectors, write_vectors
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["STAGE", "Coverage", "Embeddings", "StoredVectors", "from_files", "to_files"]
+
+STAGE = "embed"
+Neighbours = list[tuple[str, float]]
+
+
+class StoredVectors(NamedTuple):
+    """What a model folder holds: V words, vectors (V, E), how often each word was seen, and the output side of NCE."""
+
+    words: list[str]
+    vectors: Matrix
+    counts: npt.NDArray[np.int64] | None = None
+    outputs: Matrix | None = None  # (V, E)
+    bias: Matrix | None = None  # (V,)
+
+
+class Coverage(NamedTuple):
+    """How many of a list of tokens have a vector, and by which form: their own, lowercase, or `[NUM]` and `[URL]`."""
+
+    tokens: int
+    exact: int
+    lowercase: int
+    placeholder: int
+
+    @property
+    def found(self) -> int:
+        """Tokens that have a vector."""
+        return self.exact + self.lowercase + self.placeholder
+
+    @property
+    def percent(self) -> float:
+        """The share of tokens that have a vector, in per cent."""
+        return 100 * self.found / max(self.tokens, 1)
+
+
+class Embeddings:
+    """`Embeddings.load(dir).nearest("king")`; words keep their order, by falling frequency in what nlpseq writes.
+
+    words: V distinct words; vectors: (V, E), held as float32 and read-only; counts: (V,), how often each was seen;
+    facts: what else is known. Raises UsageError where sizes differ, words repeat or a number is not finite.
+    """
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        vectors: npt.ArrayLike,
+        counts: npt.ArrayLike | None = None,
+        *,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.words = tuple(words)
+        self.vectors = np.asarray(vectors, np.float32).view()
+        self.counts = None if counts is None else np.asarray(counts, np.int64)
+        self.facts = dict(facts or {})
+        self._places = {word: place for place, word in enumerate(self.words)}
+        size = len(self.words)
+        if not size or self.vectors.ndim != 2 or len(self.vectors) != size or not self.vectors.shape[1]:
+            raise UsageError(sentence("vectors", f"be a row for each of {size:,} words", str(self.vectors.shape)))
+        if self.counts is not None and self.counts.shape != (size,):
+            raise UsageError(sentence("counts", f"be one for each of {size:,} words", str(self.counts.shape)))
+        if len(self._places) < size:
+            raise UsageError(sentence("words", "be distinct", f"{size - len(self._places):,} repeated", quote=False))
+        if not np.isfinite(self.vectors).all():
+            raise UsageError(sentence("vectors", "be finite", "not", quote=False))
+        self.vectors.flags.writeable = False
+
+    @classmethod
+    def load(cls, path: str | Path) -> Embeddings:
+        """Return the embeddings in a folder of `nlpseq embed train`, or in a word2vec or GloVe file.
+
+        path: the folder or the file (see `read_vectors`), a folder with one such file alone, or the name of a corpus
+        that is one (`glove_6b_100d_top100k`). `facts` has the folder's facts, or `format` and `repeated`, the rows of a
+        file that were left out because their word had come before. Raises ArtefactError for a damaged folder,
+        CorpusError for a file that cannot be read.
+        """
+        path = Path(path).expanduser()
+        if (path / MANIFEST).exists():
+            artefact = load(path, STAGE)
+            stored = from_files(artefact.files, str(path))
+            return cls(stored.words, stored.vectors, stored.counts, facts=artefact.facts)
+        read = read_vectors(_file(path))
+        return cls(read.words, read.vectors, facts={"format": read.format, "repeated": read.repeated})
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __contains__(self, word: object) -> bool:
+        return word in self._places
+
+    def __getitem__(self, word: str) -> Matrix:
+        """Return the vector of a word, (E,) and read-only; raises UsageError for one that has none."""
+        self._known([word])
+        vector: Matrix = self.vectors[self._places[word]]
+        return vector
+
+    @property
+    def vector_size(self) -> int:
+        """Numbers in a vector, E."""
+        return int(self.vectors.shape[1])
+
+    @cached_property
+    def keyed_vectors(self) -> Any:
+        """The vectors as gensim's `KeyedVectors`, for all that it can do; the array is the same and read-only."""
+        from gensim.models import KeyedVectors
+
+        keyed = KeyedVectors(self.vector_size)
+        keyed.index_to_key = list(self.words)
+        keyed.key_to_index = self._places.copy()
+        keyed.next_index = len(self)
+        keyed.vectors = self.vectors
+        if self.counts is not None:
+            keyed.expandos["count"] = self.counts
+        keyed.fill_norms()
+        keyed.norms[keyed.norms == 0] = 1  # a vector of zeros is near to nothing, and no division by zero
+        return keyed
+
+    def nearest(self, word: str | Matrix, n: int = 10) -> Neighbours:
+        """Return the `n` words nearest to a word, itself left out, with the cosine of each, nearest first.
+
+        word: a word, or any vector (E,). Raises UsageError, with the nearest spellings, for a word without a vector.
+        """
+        if isinstance(word, str):
+            self._known([word])
+        elif np.shape(word) != (self.vector_size,):
+            raise UsageError(sentence("word", f"be a word or a vector of {self.vector_size}", str(np.shape(word))))
+        return self._similar([word], [], n)
+
+    def analogy(self, a: str, b: str, c: str, n: int = 10) -> Neighbours:
+        """Return the `n` likeliest answers to "a is to b as c is to …", with the cosine of each, likeliest first.
+
+        `analogy("man", "king", "woman")` looks for queen: the words nearest to king - man + woman, of unit vectors,
+        those three left out (3CosAdd, Mikolov et al. 2013). Raises UsageError for a word without a vector.
+        """
+        self._known([a, b, c])
+        return self._similar([b, c], [a], n)
+
+    def similarity(self, a: str, b: str) -> float:
+        """Return the cosine between two words, -1 to 1; raises UsageError for a word without a vector."""
+        self._known([a, b])
+        return float(self.keyed_vectors.cosine_similarities(self[a], self[b][None])[0])
+
+    def _similar(self, positive: Sequence[str | Matrix], negative: Sequence[str], n: int) -> Neighbours:
+        if n < 1:
+            raise UsageError(sentence("n", "be 1 or more", n))
+        found = self.keyed_vectors.most_similar(list(positive), list(negative), topn=n)
+        return [(str(word), float(cosine)) for word, cosine in found]
+
+    def lookup(self, tokens: Sequence[str]) -> tuple[Matrix, npt.NDArray[np.bool_]]:
+        """Return the vectors of tokens (N, E), zeros where there is none, and which have one (N,).
+
+        A token is looked up as it is, then in lowercase, then as `[NUM]` or `[URL]` where it is a number or a link.
+        """
+        matrix, found, _ = self._lookup(tokens)
+        return matrix, found
+
+    def init_table(self, tokens: Sequence[str], generator: torch.Generator) -> tuple[torch.Tensor, Coverage]:
+        """Return a table (N, E) float32 to start an embedding layer from, and how many tokens it covers.
+
+        tokens: N tokens, found as in `lookup`; generator: on the CPU, draws the rows of those that are not, each of
+        their E numbers by the normal distribution with the mean and the deviation that it has over all vectors.
+        """
+        import torch
+
+        matrix, found, coverage = self._lookup(tokens)
+        drawn = torch.randn(len(tokens) - coverage.found, self.vector_size, generator=generator).numpy()
+        matrix[~found] = self.vectors.mean(0, np.float64) + self.vectors.std(0, np.float64) * drawn
+        return torch.from_numpy(matrix), coverage
+
+    def _lookup(self, tokens: Sequence[str]) -> tuple[Matrix, npt.NDArray[np.bool_], Coverage]:
+        hits = [self._hit(token) for token in tokens]
+        ranks = [hit and hit[0] for hit in hits]
+        found = np.array([hit is not None for hit in hits], np.bool_)
+        matrix = np.zeros((len(tokens), self.vector_size), np.float32)
+        matrix[found] = self.vectors[[hit[1] for hit in hits if hit]]
+        return matrix, found, Coverage(len(tokens), ranks.count(0), ranks.count(1), ranks.count(2))
+
+    def _hit(self, token: str) -> tuple[int, int] | None:
+        """Return which form of a token has a vector (0 its own, 1 lowercase, 2 placeholder), and its row."""
+        forms: tuple[Callable[[str], str], ...] = (str, str.lower, _placeholder)
+        for rank, form in enumerate(forms):
+            if (row := self._places.get(form(token))) is not None:
+                return rank, row
+        return None
+
+    def subset(self, words: Iterable[str]) -> Embeddings:
+        """Return the embeddings of those of the words that have a vector, in their order here.
+
+        So queries and evaluations can be held to a list of words. Raises UsageError where none has one.
+        """
+        wanted = set(words)
+        rows = [place for place, word in enumerate(self.words) if word in wanted]
+        counts = None if self.counts is None else self.counts[rows]
+        return Embeddings([self.words[row] for row in rows], self.vectors[rows], counts, facts=self.facts)
+
+    def export(self, path: str | Path, *, format: Format, replace: bool = False) -> int:
+        """Write the vectors to a file for others, and return how many words had to change; see `write_vectors`."""
+        counts = None if self.counts is None else self.counts.tolist()
+        return write_vectors(path, self.words, self.vectors, format=format, counts=counts, replace=replace)
+
+    def _known(self, words: Iterable[str]) -> None:
+        """Raise UsageError, with the nearest spellings, for the first word without a vector."""
+        for word in words:
+            if word not in self:
+                near = ", ".join(f"`{other}`" for other in _nearest_spellings(word, self.words))
+                hint = f"; nearest spellings: {near}" if near else ""
+                raise UsageError(sentence(word, f"be one of the {len(self):,} words", f"none{hint}", quote=False))
+
+
+def _placeholder(token: str) -> str:
+    """Return `[NUM]` or `[URL]` for a token that is a number or a link, else the token."""
+    text = normalise(token).text
+    return text if text in ("[NUM]", "[URL]") else token
+
+
+def _nearest_spellings(word: str, words: Sequence[str]) -> list[str]:
+    """Return up to three words that are spelt like one; difflib alone would take seconds for 400,000 words."""
+    low = word.lower()
+    pairs = {low[i : i + 2] for i in range(max(len(low) - 1, 1))}
+
+    def shared(other: str) -> int:
+        lower = other.lower()
+        return sum(pair in lower for pair in pairs) - abs(len(other) - len(low))
+
+    short = {other.lower(): other for other in reversed(heapq.nlargest(200, words, key=shared))}
+    return [short[lower] for lower in difflib.get_close_matches(low, short, n=3)]
+
+
+def _file(path: Path) -> Path:
+    """Return the file of vectors that a path or the name of a corpus stands for."""
+    if path.is_dir():
+        files = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
+        if len(files) != 1:
+            read_manifest(path, STAGE)  # which says what a model's folder lacks
+        return files[0]
+    if not path.exists() and len(path.parts) == 1:
+        for card in catalogue():
+            if card.name == path.name and card.task == "vectors":
+                return corpus_file(card.name, next(iter(card.artefacts)))
+    return path
+
+
+def to_files(stored: StoredVectors) -> dict[str, bytes]:
+    """Return the contents of a model folder's files by role: `vectors.safetensors` and `words.json`."""
+    tensors = {"vectors": stored.vectors, "outputs": stored.outputs, "bias": stored.bias}
+    arrays = {name: np.ascontiguousarray(one, np.float32) for name, one in tensors.items() if one is not None}
+    listed = {"words": stored.words, "counts": None if stored.counts is None else stored.counts.tolist()}
+    text = json.dumps(listed, ensure_ascii=False).encode()
+    return {"vectors.safetensors": safetensors.numpy.save(arrays), "words.json": text}
+
+
+def from_files(files: Mapping[str, bytes], where: str) -> StoredVectors:
+    """Return what `to_files` was given; where: the folder, for messages. Raises ArtefactError where it does not fit."""
+    try:
+        arrays = safetensors.numpy.load(files["vectors.safetensors"])
+        listed = json.loads(files["words.json"])
+        words, counts = listed["words"], listed["counts"]
+        stored = StoredVectors(
+            words,
+            arrays["vectors"],
+            None if counts is None else np.array(counts, np.int64),
+            arrays.get("outputs"),
+            arrays.get("bias"),
+        )
+        fits = len({*words}) == len(words) == len(stored.vectors) and stored.vectors.ndim == 2
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError, safetensors.SafetensorError):
+        fits = False
+    if not fits:
+        raise ArtefactError(sentence(where, "hold a vector for each of its words", "without", quote=False))
+    return stored

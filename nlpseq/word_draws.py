@@ -1,0 +1,172 @@
+"""What skip-gram and CBOW draw from a text: which words are kept, their windows, and noise.
+
+All of it is a function of (seed, epoch, place in the text): nothing is carried from one stretch to the next.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from nlpseq.batches import Ragged
+from nlpseq.errors import UsageError, sentence
+from nlpseq.nn.nce import FAR, Block, Shape
+from nlpseq.settings import EmbeddingConfig
+
+__all__ = ["Chances", "Stretch", "block_shape", "chances", "draw", "keep_probability", "stretch_tokens"]
+
+_GROUP = 128  # tokens that share their noise words
+_SLOTS = 1 << 22  # of the table that noise is drawn from
+_STRETCH = 1 << 16  # tokens that are drawn for at once, little enough to stay in the cache …
+_BLOCKS = 64  # … but of so many blocks …
+_WEIGHTS = 1 << 25  # … and no more than make so many numbers in `Block.near`
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+
+class Chances(NamedTuple):
+    """The probabilities of a text's words.
+
+    keep: (V,) of not being thinned out; word: (V,) of a word of the thinned text; noise: (V,) of a noise word, exactly
+    as they are drawn; slots: the words, each as often as `noise` says, that noise is drawn from.
+    """
+
+    keep: Floats
+    word: npt.NDArray[np.float64]
+    noise: npt.NDArray[np.float64]
+    slots: npt.NDArray[np.int32]
+
+
+class Stretch(NamedTuple):
+    """All that is drawn for a stretch of text, block after block."""
+
+    blocks: Block  # the tensors of all blocks: (blocks, ..), but `words` and `starts` one after the other
+    distinct: list[int]  # different words, in every block
+    tokens: int  # that were read
+    kept: int  # of them, after subsampling
+    noise_words: list[int]  # k for each true pair, in every block
+
+
+def keep_probability(counts: Ints, subsample: float | None) -> Floats:
+    """Return the probability that an occurrence of a word is kept, (V,), as word2vec's code and gensim have it.
+
+    counts: (V,); subsample: the share t of the text above which a word with share f is thinned out, to
+    sqrt(t / f) + t / f of what it was (the paper, Mikolov et al. 2013, has the first term only); absent or 0: none is.
+    """
+    if not subsample:
+        return np.ones(len(counts), np.float32)
+    share = subsample * counts.sum() / np.maximum(counts, 1)
+    keep: Floats = np.minimum(1.0, np.sqrt(share) + share).astype(np.float32)
+    return keep
+
+
+def chances(counts: Ints, config: EmbeddingConfig) -> Chances:
+    """Return the probabilities that training draws by; counts: (V,) of the text's words, not all of them zero.
+
+    Raises UsageError where fewer than two words occur: there is nothing to tell apart.
+    """
+    if np.count_nonzero(counts) < 2:
+        found = f"{np.count_nonzero(counts)} of them"
+        raise UsageError(sentence("text", "hold at least two words that are common enough", found, quote=False))
+    keep = keep_probability(counts, config.subsample)
+    thinned = counts * keep.astype(np.float64)
+    power = np.where(counts > 0, np.maximum(counts, 1).astype(np.float64) ** config.noise_power, 0.0)
+    often = np.where(counts > 0, np.maximum(1, np.rint(power / power.sum() * max(_SLOTS, 8 * len(counts)))), 0)
+    slots = np.repeat(np.arange(len(counts), dtype=np.int32), often.astype(np.int64))
+    return Chances(keep, thinned / thinned.sum(), often / often.sum(), slots)
+
+
+def block_shape(config: EmbeddingConfig, width: int) -> Shape:
+    """Return the sizes of a block: `block` rounded up to whole groups, whose noise words cost as many products."""
+    band = max(16, 1 << (2 * config.window - 1).bit_length())
+    group = max(band, min(_GROUP, -(-config.block // band) * band))
+    tokens = -(-config.block // group) * group
+    cbow = config.architecture == "cbow"
+    pairs = 1 if cbow else config.window + 1 if config.dynamic_window else 2 * config.window
+    shared = config.shared_noise or -(-config.noise * pairs // 8) * 8
+    return Shape(tokens, config.window, band, group, shared, config.embed_size, width, cbow)
+
+
+def stretch_tokens(shape: Shape) -> int:
+    """Return how many tokens of the text are drawn for at once."""
+    most = _WEIGHTS // (shape.band + 2 * shape.window)
+    return max(shape.tokens, min(most, max(_STRETCH, _BLOCKS * shape.tokens)))
+
+
+def draw(
+    text: Ragged, start: int, stop: int, *, shape: Shape, odds: Chances, config: EmbeddingConfig, random: list[int]
+) -> Stretch:
+    """Return blocks with windows and noise for the tokens from start to stop, on the CPU; the last is filled up.
+
+    random: numbers that seed all that is drawn. A window ends where its document or the stretch does.
+    """
+    dice = np.random.Generator(np.random.SFC64(random))
+    words = text.ids[start:stop]
+    kept = np.flatnonzero(dice.random(len(words), np.float32) < odds.keep[words])
+    reach_back, reach_on = _reach(kept, text.offsets, start, stop)
+    size = dice.integers(1, config.window + 1, len(kept)) if config.dynamic_window else config.window
+    before, after = np.minimum(size, reach_back), np.minimum(size, reach_on)
+    count = max(1, -(-len(kept) // shape.tokens))
+    missing = count * shape.tokens - len(kept)
+    before, after = (np.pad(side, (0, missing)) for side in (before, after))
+    ids = np.pad(words[kept].astype(np.int64), (shape.window, shape.window + missing))
+    noise = odds.slots[dice.integers(0, len(odds.slots), (count, shape.rows - shape.slab))]
+    slabs = np.lib.stride_tricks.sliding_window_view(ids, shape.slab)[:: shape.tokens]
+    neighbours = before + after
+    pairs = neighbours.clip(max=1) if shape.cbow else neighbours
+    weight = torch.from_numpy(pairs.astype(np.float32) * np.float32(config.noise / shape.shared))
+    near = _near(torch.from_numpy(before), torch.from_numpy(after), shape)
+    rows = np.concatenate([slabs, noise], 1)
+    different, order, starts, distinct = _together(rows)
+    blocks = Block(
+        torch.from_numpy(rows),
+        near.view(count, -1, *near.shape[1:]),
+        weight.view(count, -1, shape.group, 1),
+        torch.from_numpy(neighbours > 0).float().view(count, -1, 1),
+        torch.from_numpy(different),
+        torch.from_numpy(order),
+        torch.from_numpy(starts),
+    )
+    asked = (pairs.reshape(count, -1).sum(1) * config.noise).tolist()
+    return Stretch(blocks, distinct, len(words), len(kept), asked)
+
+
+def _together(rows: Ints) -> tuple[Ints, Ints, Ints, list[int]]:
+    """Return, for every line of (blocks, rows), its different words, the order that brings each word's rows together,
+    where each word starts in it (words and starts of all lines one after the other), and how many words there are.
+    """
+    bits = rows.shape[1].bit_length()
+    keys = np.sort(rows << bits | np.arange(rows.shape[1]), 1)
+    words, order = keys >> bits, keys & ((1 << bits) - 1)
+    first = np.diff(words, axis=1, prepend=-1) != 0
+    return words[first], order, first.nonzero()[1], first.sum(1).tolist()
+
+
+def _reach(kept: Ints, offsets: Ints, start: int, stop: int) -> tuple[Ints, Ints]:
+    """Return how many kept tokens of its document stand before and after every kept token of the stretch."""
+    first, last = np.searchsorted(offsets, [start, stop], side="right")
+    ends = np.append(np.searchsorted(kept, offsets[first:last] - start), len(kept))
+    lengths = np.diff(ends, prepend=0)
+    place = np.arange(len(kept))
+    back = place - np.repeat(ends - lengths, lengths)
+    return back, np.repeat(lengths, lengths) - 1 - back
+
+
+def _near(before: Tensor, after: Tensor, shape: Shape) -> Tensor:
+    """Return what `Block.near` holds, for any number of bands.
+
+    before, after: (bands * band,) int64, how many neighbours a token has on each side; -> (bands, band, band + 2w).
+    """
+    band, window = shape.band, shape.window
+    apart = torch.arange(-window, band + window)[None] - torch.arange(band)[:, None]
+    itself = 1e4 * (apart == 0)
+    middle, reach = ((side / 2).float().view(-1, band, 1) for side in (after - before, after + before))
+    beyond = (apart - middle).abs_().sub_(reach).add_(itself).clamp_(0, 1)  # 0 where a pair, else 1
+    if not shape.cbow:
+        return beyond.mul_(FAR)
+    return beyond.neg_().add_(1).div_((2 * reach).clamp(min=1))

@@ -1,0 +1,197 @@
+"""Word vectors beside gensim's, on the same tokens in the same run: speeds, and with --scores what they are worth.
+
+.venv/bin/python tests/benchmarks/embed.py [--scores] [--epochs 5] [--seeds 1] [--tokens 3000000]
+
+Words are counted raw, before subsampling, and effective, after it. gensim trains from a file of one line a document
+(`corpus_file`, its fastest way), one epoch, vocabulary made before the clock starts. Needs $NLPSEQ_CORPORA.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import resource
+import tempfile
+import time
+from array import array
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+from nlpseq.batches import Ragged
+from nlpseq.settings import EmbeddingConfig
+from nlpseq.word_training import WordRun, begin_words, fit_words, held_out
+
+TOKEN = re.compile(r"[a-z]+(?:'[a-z]+)?|[0-9]+")
+CORPORA = Path(os.environ.get("NLPSEQ_CORPORA", "corpora"))
+ARCHITECTURES, OBJECTIVES, WORKERS = ("skipgram", "cbow"), ("nce", "negative"), (1, 2)
+MIN_COUNT = 5
+
+
+def documents() -> Iterator[list[str]]:
+    """The Wikipedia sample as TARGETS.md has it: lowercase words, every number the same symbol."""
+    file = pq.ParquetFile(CORPORA / "wikipedia_en_2014_sample" / "train.parquet")
+    for batch in file.iter_batches(batch_size=1000, columns=["text"]):
+        for text in batch.column(0).to_pylist():
+            yield ["0" if token[0].isdigit() else token for token in TOKEN.findall(text.lower())]
+
+
+class Text:
+    """Words, counts and ids for us, and the same documents in a file for gensim."""
+
+    def __init__(self, folder: Path, tokens: int | None) -> None:
+        numbers: defaultdict[str, int] = defaultdict(lambda: len(numbers))
+        ids, ends = array("i"), [0]
+        self.file = folder / "text.txt"
+        with open(self.file, "w", encoding="utf-8") as file:
+            for document in documents():
+                ids.extend([numbers[word] for word in document])
+                ends.append(len(ids))
+                file.write(" ".join(document) + "\n")
+                if tokens and len(ids) >= tokens:
+                    break
+        seen = np.bincount(np.frombuffer(ids, np.int32))
+        order = np.argsort(-seen, kind="stable")
+        order = order[seen[order] >= MIN_COUNT]
+        new = np.full(len(seen), -1, np.int32)
+        new[order] = np.arange(len(order))
+        stream = new[np.frombuffer(ids, np.int32)]
+        offsets = np.concatenate([[0], np.cumsum(stream >= 0)])[ends]
+        stream[stream >= 0].tofile(folder / "text.ids")
+        names = list(numbers)
+        self.words = [names[i] for i in order]
+        self.counts = seen[order]
+        self.ragged = Ragged(np.memmap(folder / "text.ids", np.int32, "r"), offsets)
+
+
+def ours(text: Text, *, warm: int = 2, **settings: object) -> tuple[WordRun, float, float]:
+    """Train; return the run, and raw and effective words a second, workers' start and the first records left out."""
+    config = EmbeddingConfig(**settings)
+    run = begin_words(
+        text.counts, config, seed=int(os.environ.get("SEED", "1")), device=torch.device("cpu"),
+        tokens=len(text.ragged.ids),
+    )  # fmt: skip
+    began = (0.0, 0, 0)
+    for number, _ in enumerate(fit_words(run, text.ragged), 1):
+        if number == (warm if config.workers == 1 else 1):
+            began = (time.perf_counter(), run.tokens, run.effective)
+    seconds = time.perf_counter() - began[0]
+    return run, (run.tokens - began[1]) / seconds, (run.effective - began[2]) / seconds
+
+
+def gensims(text: Text, architecture: str, *, workers: int, epochs: int, seed: int = 1) -> tuple[object, float]:
+    """Train gensim's with its defaults; return the vectors and raw words a second of its vocabulary."""
+    from gensim.models import Word2Vec
+
+    model = Word2Vec(
+        vector_size=100, window=5, min_count=MIN_COUNT, sg=int(architecture == "skipgram"), negative=5, sample=1e-3,
+        workers=workers, seed=seed,
+    )  # fmt: skip
+    model.build_vocab(corpus_file=str(text.file))
+    started = time.perf_counter()
+    model.train(
+        corpus_file=str(text.file), total_words=model.corpus_total_words, total_examples=model.corpus_count,
+        epochs=epochs,
+    )  # fmt: skip
+    return model.wv, len(text.ragged.ids) * epochs / (time.perf_counter() - started)
+
+
+def products() -> float:
+    """The machine's own rate of matrix products on one thread in float32, in FLOP/s."""
+    a = torch.randn(1024, 1024)
+    best = 1e9
+    for _ in range(10):
+        started = time.perf_counter()
+        torch.mm(a, a)
+        best = min(best, time.perf_counter() - started)
+    return 2 * 1024**3 / best
+
+
+def flops(run: WordRun) -> float:
+    """What a step's products cost for each token: three with the band, three with the noise."""
+    shape = run.shape
+    band = 2 if shape.cbow else 3
+    return 2 * shape.width * (band * (shape.band + 2 * shape.window) + 3 * shape.shared)
+
+
+def speeds(text: Text) -> None:
+    peak = products()
+    print(f"{len(text.ragged.ids):,} words, {len(text.words):,} different; products {peak / 1e9:.0f} GFLOP/s a thread")
+    print(f"{'':30}{'raw words/s':>14}{'effective':>12}{'gensim':>12}{'ratio':>8}{'of products':>13}")
+    for workers in WORKERS:
+        for architecture in ARCHITECTURES:
+            settings = {"architecture": architecture, "workers": workers, "epochs": 1.0 * workers}
+            rounds = {objective: [] for objective in OBJECTIVES}
+            theirs = []
+            for _ in range(2):  # turn and turn about: the best of both, since machines are noisy
+                theirs.append(gensims(text, architecture, workers=workers, epochs=1)[1])
+                for objective in OBJECTIVES:
+                    rounds[objective].append(ours(text, objective=objective, **settings))
+            for objective, runs in rounds.items():
+                run, raw, effective = max(runs, key=lambda found: found[1])
+                share = effective * flops(run) / workers / peak
+                name = f"{architecture} {objective}, {workers} worker{'s' * (workers > 1)}"
+                print(
+                    f"{name:30}{raw:14,.0f}{effective:12,.0f}{max(theirs):12,.0f}{raw / max(theirs):8.2f}{share:13.0%}",
+                    flush=True,
+                )
+    print(f"peak memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB")
+
+
+def similarity(vectors: object, name: str, folder: Path) -> float:
+    path = folder / f"{name}.tsv"
+    rows = pq.read_table(CORPORA / "word_similarity" / f"{name}.parquet").to_pylist()
+    path.write_text("".join(f"{row['word1']}\t{row['word2']}\t{row['score']}\n" for row in rows), "utf-8")
+    return float(vectors.evaluate_word_pairs(str(path))[1].statistic)
+
+
+def show_scores(name: str, vectors: object, folder: Path) -> None:
+    pairs = [similarity(vectors, data, folder) for data in ("WS-353-ALL", "SIMLEX-999")]
+    path = str(CORPORA / "google_analogies" / "questions-words.txt")
+    analogies = [100 * vectors.evaluate_word_analogies(path, restrict_vocab=n)[0] for n in (30_000, 300_000)]
+    print(f"{name:36}{pairs[0]:9.3f}{pairs[1]:9.3f}{analogies[0]:9.2f}{analogies[1]:9.2f}", flush=True)
+
+
+def scores(text: Text, folder: Path, *, epochs: int, seeds: int) -> None:
+    from gensim.models import KeyedVectors
+
+    print(f"{'':36}{'WS-353':>9}{'SimLex':>9}{'30k %':>9}{'300k %':>9}")
+    for seed in range(1, seeds + 1):
+        os.environ["SEED"] = str(seed)
+        for architecture in ARCHITECTURES:
+            vectors, speed = gensims(text, architecture, workers=1, epochs=epochs, seed=seed)
+            show_scores(f"gensim {architecture} {speed / 1e3:,.0f} k/s", vectors, folder)
+            for objective in OBJECTIVES:
+                run, raw, _ = ours(text, architecture=architecture, objective=objective, epochs=float(epochs))
+                vectors = KeyedVectors(run.inputs.shape[1])
+                vectors.add_vectors(text.words, run.inputs.numpy().copy())
+                show_scores(f"ours {architecture} {objective} {raw / 1e3:,.0f} k/s", vectors, folder)
+                if objective == "nce":
+                    part = Ragged(text.ragged.ids, text.ragged.offsets)
+                    print(f"  on its own text, not held out: {held_out(run, part, subsample=True)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scores", action="store_true")
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--tokens", type=int)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        text = Text(folder, options.tokens or (None if options.scores else 3_000_000))
+        if options.scores:
+            scores(text, folder, epochs=options.epochs, seeds=options.seeds)
+        else:
+            speeds(text)
+
+
+if __name__ == "__main__":
+    main()

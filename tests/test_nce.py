@@ -1,0 +1,107 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from nlpseq.batches import Ragged
+from nlpseq.nn import nce
+from nlpseq.settings import EmbeddingConfig
+from nlpseq.word_draws import block_shape, chances, draw
+from nlpseq.word_work import blocks_of
+
+WORDS, SIZE, WIDTH = 30, 5, 8
+
+
+def made(architecture, **settings):
+    """A table in float64, blocks of a text of several documents, and the sizes."""
+    config = EmbeddingConfig(
+        architecture=architecture,
+        embed_size=SIZE,
+        block=64,
+        window=3,
+        shared_noise=6,
+        noise=4,
+        subsample=None,
+        **settings,
+    )
+    dice = np.random.default_rng(3)
+    ids = dice.integers(0, WORDS, 150).astype(np.int32)
+    text = Ragged(ids, np.array([0, 0, 40, 41, 43, 150]))
+    shape = block_shape(config, WIDTH)
+    odds = chances(np.bincount(ids, minlength=WORDS), config)
+    drawn = draw(text, 0, 150, shape=shape, odds=odds, config=config, random=[1])
+    torch.manual_seed(4)
+    table = torch.randn(WORDS, 2 * WIDTH, dtype=torch.float64)
+    table[:, SIZE], table[:, SIZE + 1 : WIDTH], table[:, WIDTH + SIZE + 1 :] = 1.0, 0.0, 0.0
+    return (
+        table,
+        [
+            nce.Block(*(t.double() if t.is_floating_point() else t for t in block))
+            for block in blocks_of(drawn, table.device)
+        ],
+        shape,
+    )
+
+
+def neighbours(block, shape, i):
+    """The places in the slab of the neighbours of token i, read off the band."""
+    band, row = divmod(i, shape.band)
+    near = block.near[band, row]
+    found = near > 0 if shape.cbow else near == 0
+    return [band * shape.band + int(c) for c in found.nonzero()]
+
+
+def pair_by_pair(table, block, shape):
+    """The same likelihood, written as the papers do."""
+    x, y, b = table[:, :SIZE], table[:, WIDTH : WIDTH + SIZE], table[:, WIDTH + SIZE]
+    noise = block.rows[shape.slab :].view(-1, shape.shared)
+    total = table.new_zeros(())
+    for i in range(shape.tokens):
+        word, near = block.rows[i + shape.window], [block.rows[j] for j in neighbours(block, shape, i)]
+        given = x[torch.stack(near)].mean(0) if shape.cbow and near else x[word]
+        asked = ([word] if near else []) if shape.cbow else near
+        for true in asked:
+            total = total + torch.sigmoid(given @ y[true] + b[true]).log()
+            for false in noise[i // shape.group]:
+                total = total + 4 / shape.shared * torch.sigmoid(-(given @ y[false]) - b[false]).log()
+    return total
+
+
+@pytest.mark.parametrize("architecture", ["skipgram", "cbow"])
+def test_the_likelihood_is_that_of_single_pairs_and_the_ascent_its_gradient(architecture):
+    table, blocks, shape = made(architecture)
+    assert len(blocks) == 3  # the last one is filled up
+    for block in blocks:
+        variable = table.clone().requires_grad_()
+        expected = pair_by_pair(variable, block, shape)
+        torch.testing.assert_close(nce.log_likelihood(table, block, shape), expected.detach())
+        (gradient,) = torch.autograd.grad(expected, variable)
+        moved = table.clone()
+        nce.ascender(moved, shape, cap=1e9)(block, 0.1)
+        torch.testing.assert_close(moved - table, 0.1 * gradient)
+        assert gradient[:, WIDTH + SIZE].abs().max() > 0.1  # the bias moves
+
+
+@pytest.mark.parametrize("architecture", ["skipgram", "cbow"])
+def test_negative_sampling_has_no_bias_and_gets_none(architecture):
+    table, blocks, shape = made(architecture, objective="negative")
+    table[:, SIZE] = table[:, WIDTH + SIZE] = 0.0
+    moved = table.clone()
+    nce.ascender(moved, shape, cap=1e9)(blocks[0], 0.1)
+    assert (moved != table).any()
+    torch.testing.assert_close(moved[:, SIZE:WIDTH], table[:, SIZE:WIDTH], rtol=0, atol=0)
+    torch.testing.assert_close(moved[:, WIDTH + SIZE :], table[:, WIDTH + SIZE :], rtol=0, atol=0)
+
+
+def test_surroundings_are_the_tokens_around_a_band():
+    shape = made("skipgram")[2]
+    slab = torch.arange(shape.slab)[:, None]
+    around = nce.surroundings(slab, shape)
+    assert around.shape == (shape.tokens // shape.band, shape.band + 2 * shape.window, 1)
+    assert around[1, :, 0].tolist() == list(range(shape.band, 2 * shape.band + 2 * shape.window))
+
+
+def test_far_is_far_enough():
+    assert torch.sigmoid(torch.tensor(nce.FAR + 1000)).item() == 0.0
+    assert math.isfinite(nce.FAR)

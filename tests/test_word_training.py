@@ -1,0 +1,260 @@
+import io
+import math
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+
+from nlpseq.batches import Ragged, RaggedWriter, load_ragged
+from nlpseq.errors import UsageError, WorkError
+from nlpseq.settings import EmbeddingConfig
+from nlpseq.word_draws import block_shape, chances, draw, keep_probability, stretch_tokens
+from nlpseq.word_training import begin_words, fit_words, held_out
+from nlpseq.word_work import Job, crew
+
+WORDS, CPU = 50, torch.device("cpu")
+FEW = {"embed_size": 8, "block": 64, "window": 3, "epochs": 3.0}
+
+
+def chain(tokens, seed=0):
+    """A text of documents of a hundred words in which every word has likelier followers, and its counts."""
+    dice = np.random.default_rng(seed)
+    steps = dice.dirichlet(np.full(WORDS, 0.3), WORDS).cumsum(1)
+    ids = np.zeros((tokens // 100, 100), np.int32)
+    for i in range(1, 100):
+        ids[:, i] = (steps[ids[:, i - 1]] < dice.random((len(ids), 1))).sum(1).clip(max=WORDS - 1)
+    return Ragged(ids.ravel(), np.arange(0, tokens + 1, 100)), np.bincount(ids.ravel(), minlength=WORDS)
+
+
+def begun(text, counts, **settings):
+    return begin_words(counts, EmbeddingConfig(**settings), seed=7, device=CPU, tokens=len(text.ids))
+
+
+@pytest.fixture(scope="module")
+def small():
+    return chain(5000)
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Stretches so short that a small text has many."""
+    monkeypatch.setattr("nlpseq.word_draws._STRETCH", 256)
+    monkeypatch.setattr("nlpseq.word_draws._BLOCKS", 4)
+
+
+def trained(text, counts, **settings):
+    run = begun(text, counts, **settings)
+    return run, list(fit_words(run, text))
+
+
+def test_it_is_noise_contrastive_estimation():
+    """With fifty dimensions for fifty words, probabilities are those of the counts, and sum to one by themselves."""
+    text, counts = chain(20_000)
+    run, _ = trained(
+        text, counts, embed_size=50, window=1, dynamic_window=False, subsample=None, epochs=40, learning_rate=0.03,
+        final_rate=0.0, block=64, shared_noise=256, noise=25,
+    )  # fmt: skip
+    documents = text.ids.reshape(-1, 100)
+    pairs = np.zeros((WORDS, WORDS))
+    np.add.at(pairs, (documents[:, :-1], documents[:, 1:]), 1)
+    pairs += pairs.T
+    counted = np.log(np.maximum(pairs, 1) / pairs.sum(1, keepdims=True))
+    model = (run.inputs @ run.outputs.T + run.bias).double().numpy()
+    frequent = pairs >= 100
+    assert frequent.sum() > 20
+    assert np.abs(model - counted)[frequent].max() < 0.1
+    found = held_out(run, text, subsample=False)
+    assert abs(found.log_z_mean) < 0.02
+    assert found.log_z_deviation < 0.05
+    assert found.perplexity == pytest.approx(np.exp(-(pairs * counted).sum() / pairs.sum()), rel=0.03)
+
+
+@pytest.mark.parametrize("architecture", ["skipgram", "cbow"])
+@pytest.mark.parametrize("objective", ["nce", "negative"])
+@pytest.mark.usefixtures("short")
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(small, architecture, objective):
+    settings = FEW | {"architecture": architecture, "objective": objective}
+    whole, steps = trained(*small, **settings)
+    assert len(steps) == 60
+    for stop in (1, 20, 33):  # in the midst of an epoch, at its end, in the next one
+        first = begun(*small, **settings)
+        for _, _ in zip(range(stop), fit_words(first, small[0]), strict=False):
+            pass
+        file = io.BytesIO()
+        torch.save(first.state(), file)
+        second = begun(*small, **settings)
+        second.restore(torch.load(io.BytesIO(file.getvalue()), weights_only=True))
+        rest = list(fit_words(second, small[0]))
+        assert len(rest) == 60 - stop
+        assert torch.equal(second.table, whole.table)
+        assert (second.step, second.tokens, second.effective) == (whole.step, whole.tokens, whole.effective)
+        assert rest[-1].loss.equal(steps[-1].loss)
+
+
+@pytest.mark.usefixtures("short")
+def test_records_say_how_far_it_is(small):
+    run, steps = trained(*small, **FEW)
+    assert [step.tokens for step in steps[:2]] == [256, 512]
+    assert [i for i, step in enumerate(steps) if step.epoch_ended] == [19, 39, 59]
+    assert [step.epoch for step in steps] == [0] * 20 + [1] * 20 + [2] * 20
+    assert run.done
+    assert run.tokens == run.total == 15_000
+    assert run.effective == steps[-1].effective < 15_000  # subsampling
+    rates = [step.rate for step in steps]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] > 0.0245
+    assert rates[-1] < 0.0006
+    assert steps[-1].loss / steps[-1].noise_words < steps[0].loss / steps[0].noise_words
+
+
+def test_the_loss_is_a_mean_over_noise_words(small):
+    """Before anything is learnt, negative sampling's every pair costs log 2, and so does each of its noise words."""
+    _, (step,) = trained(*small, objective="negative", noise=5, max_steps=1, **FEW)
+    assert float(step.loss) / step.noise_words == pytest.approx(math.log(2) * 6 / 5, rel=1e-3)
+
+
+@pytest.mark.usefixtures("short")
+def test_it_ends_after_so_many_blocks_or_part_of_an_epoch(small):
+    run, steps = trained(*small, max_steps=7, **FEW)
+    assert (run.step, run.done, steps[-1].step) == (7, True, 7)
+    run, steps = trained(*small, **FEW | {"epochs": 0.5})
+    assert (run.tokens, steps[-1].epoch_ended) == (2500, False)
+
+
+def test_inputs_start_small_outputs_at_nothing_and_the_bias_at_the_words_share(small):
+    run = begun(*small, **FEW)
+    assert 0.06 < run.inputs.abs().max() <= 1 / 16
+    assert not run.outputs.any()
+    thinned = small[1] * keep_probability(small[1], 1e-3)
+    torch.testing.assert_close(run.bias.exp(), torch.from_numpy(thinned / thinned.sum()).float())
+    found = held_out(run, small[0], subsample=True)
+    assert abs(found.log_z_mean) < 1e-5  # normalised from the start
+
+
+def test_the_cap_bounds_what_a_step_changes(small):
+    run = begun(*small, **FEW | {"cap": 1e-3, "max_steps": 1})
+    before = run.table.clone()
+    list(fit_words(run, small[0]))
+    halves = (run.table - before).view(WORDS, 2, -1).norm(dim=2)
+    assert halves[:, 1].max() == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_with_the_cap_large_blocks_of_few_words_do_not_run_away():
+    text, counts = chain(20_000)
+    free, _ = trained(text, counts, embed_size=16, block=2048, learning_rate=0.1, cap=1e9)
+    capped, _ = trained(text, counts, embed_size=16, block=2048, learning_rate=0.1)
+    assert not free.table.norm() < 1000
+    assert capped.table.norm() < 100
+
+
+def test_keep_probabilities_are_word2vecs():
+    counts = np.array([900, 90, 9, 1, 0])
+    keep = keep_probability(counts, 0.01)
+    assert keep[0] == pytest.approx((math.sqrt(0.9 / 0.01) + 1) * 0.01 / 0.9)
+    assert keep[1:4].tolist() == [pytest.approx((math.sqrt(0.09 / 0.01) + 1) * 0.01 / 0.09), 1.0, 1.0]
+    assert keep_probability(counts, None).tolist() == [1.0] * 5
+
+
+def test_noise_is_drawn_from_exactly_the_distribution_that_is_corrected_for():
+    counts = np.array([100_000, 1000, 0, 10, 1])
+    odds = chances(counts, EmbeddingConfig())
+    np.testing.assert_allclose(np.bincount(odds.slots, minlength=5) / len(odds.slots), odds.noise, rtol=1e-12)
+    power = counts**0.75
+    np.testing.assert_allclose(odds.noise, power / power.sum(), rtol=0.01)
+    assert odds.noise[2] == 0
+
+
+@pytest.mark.parametrize("architecture", ["skipgram", "cbow"])
+@pytest.mark.parametrize(("block", "window"), [(16, 1), (100, 5), (512, 5), (1000, 8), (64, 1000)])
+def test_blocks_are_whole_bands_and_groups(architecture, block, window):
+    shape = block_shape(EmbeddingConfig(architecture=architecture, block=block, window=window), 104)
+    assert block <= shape.tokens < block + max(128, shape.band)
+    assert shape.band >= 2 * window
+    assert (shape.tokens % shape.group, shape.group % shape.band) == (0, 0)
+    alone = 5 if architecture == "cbow" else 5 * (window + 1)
+    assert alone <= shape.shared < alone + 8
+    assert shape.tokens <= stretch_tokens(shape) <= max(1 << 16, shape.tokens)
+
+
+@pytest.mark.parametrize("counts", [[0, 0, 0], [0, 5, 0]])
+def test_a_text_of_fewer_than_two_words_is_refused(counts):
+    with pytest.raises(UsageError, match="`text` must hold at least two words"):
+        chances(np.array(counts), EmbeddingConfig())
+
+
+def windows(text, config, start=0, stop=None):
+    """The neighbours of every kept token, as lists of words, and the token's own word."""
+    shape, counts = block_shape(config, 16), np.bincount(text.ids)
+    drawn = draw(
+        text, start, stop or len(text.ids), shape=shape, odds=chances(counts, config), config=config, random=[5]
+    )
+    found = []
+    for rows, near in zip(drawn.blocks.rows, drawn.blocks.near, strict=True):
+        for i in range(shape.tokens):
+            band, row = divmod(i, shape.band)
+            places = (near[band, row] == 0).nonzero().flatten() + band * shape.band
+            found.append((int(rows[i + shape.window]), rows[places].tolist()))
+    return found[: drawn.kept]
+
+
+def test_windows_never_cross_documents_and_span_blocks():
+    text = Ragged(np.arange(100, dtype=np.int32), np.array([0, 0, 3, 3, 4, 100]))
+    config = EmbeddingConfig(window=2, dynamic_window=False, subsample=None, block=16)
+    expected = []
+    for first, last in ((0, 3), (3, 4), (4, 100)):
+        for i in range(first, last):
+            expected.append((i, [j for j in range(max(first, i - 2), min(last, i + 3)) if j != i]))
+    assert windows(text, config) == expected
+    assert windows(text, config, 2, 50)[0] == (2, [])  # a stretch is an end too
+    assert windows(text, config, 2, 50)[-1] == (49, [47, 48])
+
+
+def test_windows_are_drawn_evenly_for_every_token():
+    text = Ragged(np.arange(3000, dtype=np.int32), np.array([0, 3000]))
+    sizes = [len(near) // 2 for _, near in windows(text, EmbeddingConfig(window=4, subsample=None))[4:-4]]
+    shares = np.bincount(sizes, minlength=5) / len(sizes)
+    assert shares[0] == 0
+    np.testing.assert_allclose(shares[1:], 0.25, atol=0.03)
+
+
+@pytest.mark.usefixtures("short")
+def test_several_workers_learn_as_one_does(small, tmp_path):
+    writer = RaggedWriter(tmp_path / "text")
+    writer.write(np.split(small[0].ids, 50))
+    writer.close()
+    text, counts = load_ragged(tmp_path / "text"), small[1]  # memory-mapped
+    alone, _ = trained(text, counts, **FEW)
+    run, steps = trained(text, counts, workers=2, **FEW)
+    assert (run.step, run.tokens, run.effective) == (alone.step, alone.tokens, alone.effective)
+    assert [step.epoch_ended for step in steps] == [False, True] * 3
+    assert float(torch.cosine_similarity(run.outputs.flatten(), alone.outputs.flatten(), dim=0)) > 0.9
+
+
+@pytest.mark.usefixtures("short")
+def test_a_worker_that_dies_ends_the_work(small):
+    run = begun(*small, workers=2, **FEW | {"epochs": 1000})
+    steps = fit_words(run, small[0])
+    next(steps)
+    victim = next(child for child in torch.multiprocessing.active_children() if child.is_alive())
+    os.kill(victim.pid, signal.SIGKILL)
+    with pytest.raises(WorkError, match="`workers` must live until the training ends"):
+        list(steps)
+    assert not torch.multiprocessing.active_children()
+
+
+def test_several_workers_need_a_cpu(small):
+    run = begun(*small, workers=2, **FEW)
+    job = Job(run.table.to("meta"), small[0], run.config, run.odds, run.shape, run.seed, run.total)
+    with pytest.raises(UsageError, match="`workers` must be 1 on meta, but is 2"), crew(job):
+        pass
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_it_learns_the_same(small):
+    run = begin_words(small[1], EmbeddingConfig(**FEW), seed=7, device=torch.device("cuda"), tokens=len(small[0].ids))
+    for _ in fit_words(run, small[0]):
+        pass
+    alone, _ = trained(*small, **FEW)
+    torch.testing.assert_close(run.table.cpu(), alone.table, rtol=1e-3, atol=1e-4)
