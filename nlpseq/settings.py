@@ -256,8 +256,8 @@ class EmbeddingConfig:
     block: int = setting(512, "Tokens of text that make one step.", low=16, high=10**7, unit="tokens")
     shared_noise: int | None = setting(
         None,
-        "Noise words that 128 tokens share, weighted to count as `noise` for each pair; about as many as a token "
-        "would have of its own when absent.",
+        "Noise words that 128 tokens share, weighted to count as `noise` for each pair; when absent about as many as "
+        "the pairs of a skip-gram token have.",
         low=1,
         high=10**6,
     )

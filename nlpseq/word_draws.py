@@ -87,7 +87,7 @@ def block_shape(config: EmbeddingConfig, width: int) -> Shape:
     group = max(band, min(_GROUP, -(-config.block // band) * band))
     tokens = -(-config.block // group) * group
     cbow = config.architecture == "cbow"
-    pairs = 1 if cbow else config.window + 1 if config.dynamic_window else 2 * config.window
+    pairs = config.window + 1 if config.dynamic_window else 2 * config.window
     shared = config.shared_noise or -(-config.noise * pairs // 8) * 8
     return Shape(tokens, config.window, band, group, shared, config.embed_size, width, cbow)
 

@@ -180,7 +180,7 @@ def test_another_run_is_refused_with_what_differs_until_it_replaces(run, text: P
     assert outcome.code == 2
     assert outcome.sentences == [f"{said}seed 1 instead of 7, window 5 instead of 2 ({folder})."]
     assert vectors(folder) == vectors(finished)
-    assert run(*words(text, folder, seed=7, window=2), "--replace").code == 0
+    assert run(*words(text, folder, seed=7), "--replace").code == 0
     assert vectors(folder) != vectors(finished)
     assert len(list(folder.glob("vectors-*"))) == 1
 

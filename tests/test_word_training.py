@@ -173,8 +173,7 @@ def test_blocks_are_whole_bands_and_groups(architecture, block, window):
     assert block <= shape.tokens < block + max(128, shape.band)
     assert shape.band >= 2 * window
     assert (shape.tokens % shape.group, shape.group % shape.band) == (0, 0)
-    alone = 5 if architecture == "cbow" else 5 * (window + 1)
-    assert alone <= shape.shared < alone + 8
+    assert 5 * (window + 1) <= shape.shared < 5 * (window + 1) + 8
     assert shape.tokens <= stretch_tokens(shape) <= max(1 << 16, shape.tokens)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from nlpseq import folders
-from nlpseq.artefact import read_manifest, save
+from nlpseq.artefact import save
 from nlpseq.batches import Ragged
 from nlpseq.config import check, to_plain
 from nlpseq.corpora import corpus_path
@@ -72,8 +72,6 @@ def _finished(config: EmbedConfig, folder: Path, wanted: Mapping[str, Any]) -> b
 def _train(config: EmbedConfig, folder: Path, wanted: Mapping[str, Any], *, device: torch.device, watch: Watch) -> None:
     started = time.perf_counter()
     state = folders.claim(folder, wanted=wanted, replace=config.run.replace, resume=config.compute.resume)
-    if config.tokenizer is not None:
-        read_manifest(Path(config.tokenizer))  # a wrong folder is said before the corpus is read
     source = open_source(config)
     names = ", ".join(split.name for split in source.train)
     watch(Event("note", f"Reading {source.corpus.name} ({', '.join(source.columns)}; {names})."))

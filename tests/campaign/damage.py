@@ -18,7 +18,11 @@ from typing import NamedTuple
 from common import Faults, import_all, manifest, part, result, run, small_corpus, stopped, training
 
 LINES = "the cat sees 3 cars.\nmy friend\n\nall of it unknown ☃ [NUM] a.org/b\n".encode() * 2
-USES = {"tokenize": ("tokenize", "encode", "--json"), "translate": ("translate", "run", "--json", "--device", "cpu")}
+USES = {
+    "tokenize": (("tokenize", "encode", "--json"), LINES),
+    "embed": (("embed", "nearest", "--json"), b"cat\nthe\n"),
+    "translate": (("translate", "run", "--json", "--device", "cpu"), LINES),
+}
 
 
 class Damage(NamedTuple):
@@ -80,22 +84,26 @@ def models(folder: Path, faults: Faults, rng: random.Random, short: bool) -> Cou
     corpora = {"one": small_corpus(folder / "pairs.tsv"), "two": small_corpus(folder / "others.tsv", "de")}
     seen: Counter[str] = Counter()
     for units in ("bpe",) if short else ("bpe", "word"):
-        for stage, use in USES.items():
+        for stage, (use, lines) in USES.items():
             one, two = (folder / f"{stage}-{units}-{name}" for name in corpora)
-            for out, (name, corpus) in zip((one, two), corpora.items(), strict=True):
-                pair = ["--source", "en", "--target", "fr" if name == "one" else "de", "--units", units]
-                words = ["tokenize", "train", "--corpus", corpus, "--vocab-size", 150, "--out", out, *pair]
-                if stage == "translate":
-                    words = training(corpus, out, *pair, "--max-steps", 10, "--seed", 1 if name == "one" else 2)
+            for out, (name, corpus), seed in zip((one, two), corpora.items(), (1, 2), strict=True):
+                pair = ["--source", "en", "--target", "fr" if name == "one" else "de"]
+                words = [stage, "train", "--corpus", corpus, "--out", out, *pair]
+                if stage == "tokenize":
+                    words += ["--units", units, "--vocab-size", 150]
+                elif stage == "embed":
+                    words += ["--min-count", 1, "--epochs", 1, "--embed-size", 16, "--device", "cpu", "--seed", seed]
+                else:
+                    words = training(corpus, out, *pair, "--units", units, "--max-steps", 10, "--seed", seed)
                 ended = run(*words)
                 assert ended.code == 0, ended.err
-            answer = run(*use, "--model", one, stdin=LINES)
+            answer = run(*use, "--model", one, stdin=lines)
             assert answer.code == 0, answer.err
             own = {str(entry["file"]) for entry in manifest(one)["files"].values()}
-            for path, what, content in every(one, [two], rng, 40, 40 if short else None):
+            for path, what, content in every(one, [two], rng, 40, 30 if short else None):
                 whole = path.read_bytes()
                 put(path, content)
-                ended = run(*use, "--model", one, stdin=LINES)
+                ended = run(*use, "--model", one, stdin=lines)
                 right = (ended.code, ended.out) == (0, answer.out) and path.name not in own
                 faults.check(right or ended.refused, f"{stage} {units}: {path.name} {what}", (ended.code, ended.err))
                 seen["refused" if ended.refused else "the same answer"] += 1
