@@ -40,7 +40,7 @@ class Artefact:
     files: dict[str, bytes]
 
 
-def write_file(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes | memoryview) -> None:
     """Write a file so that at every moment either the old or the new content stands there, also after a power cut.
 
     Raises WorkError where the disk does not take it; what stood there before still stands there then.

@@ -88,7 +88,8 @@ class Log:
         """Cut the log back to so many bytes, without lines that were damaged since: it is not worth a run."""
         held = self.path.read_bytes()[:size] if self.path.exists() else b""
         whole = len(held) == size  # what a line means that comes after lost ones is anybody's guess
-        kept = b"".join(line for line in held.splitlines(keepends=True) if whole and read_record(line) is not None)
+        lines = (line for line in held.splitlines(keepends=True) if line.endswith(b"\n")) if whole else ()
+        kept = b"".join(line for line in lines if read_record(line) is not None)
         write_file(self.path, kept)
         self.size = len(kept)
 
@@ -182,8 +183,8 @@ def save_state(run: Resumable, path: Path, log: int) -> None:
     """Write the state of a run, and the length that its log has."""
     buffer = io.BytesIO()
     torch.save(run.state() | {"log": log, "of": path.parent.name}, buffer)
-    content = buffer.getvalue()
-    write_file(path, content + hashlib.sha256(content).digest())
+    buffer.write(hashlib.sha256(buffer.getbuffer()).digest())
+    write_file(path, buffer.getbuffer())  # no copy: a state is five times the model
 
 
 def _save(run: Run, path: Path, log: int) -> None:
