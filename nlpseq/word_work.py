@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple, cast
 
@@ -129,10 +130,11 @@ def crew(job: Job) -> Iterator[Crew]:
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Let what is started here not hear Ctrl-C, which the terminal sends to all: when work ends is for one to say."""
+    """Let what is started here not die of Ctrl-C, which the terminal sends to all, before it can ignore it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    resource_tracker.ensure_running()  # which would lift the block when the first process starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
         yield
@@ -156,6 +158,8 @@ def _started(job: Job) -> tuple[Any, Connection]:
 
 def _serve(job: Job, path: str | None, pipe: Connection) -> None:
     """Do tasks until the pipe is closed: what a worker runs."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # when work ends is for one to say
     torch.set_num_threads(1)
     if path is not None:
         job = replace(job, text=Ragged(np.memmap(path, np.int32, "r"), job.text.offsets))

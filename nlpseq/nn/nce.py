@@ -164,7 +164,7 @@ def _cbow(rows: Tensor, ascent: Tensor, shape: Shape) -> Callable[[Block, float]
     def write(block: Block, rate: float) -> None:
         torch.bmm(block.near, around, out=mean.view(bands))
         torch.mul(mean, y, out=gradient)
-        true = gradient.sum(1, keepdim=True).neg_().sigmoid_().mul_(block.live).mul_(rate)
+        true = gradient.sum(1, keepdim=True).neg_().sigmoid_().mul_(rate)
         torch.mul(mean, true, out=to_y)
         torch.mul(y, true, out=gradient)
         repel(block.weight, rate)

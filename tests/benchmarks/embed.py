@@ -1,6 +1,6 @@
 """Word vectors beside gensim's, on the same tokens in the same run: speeds, and with --scores what they are worth.
 
-.venv/bin/python tests/benchmarks/embed.py [--scores] [--epochs 5] [--seeds 1] [--tokens 3000000]
+.venv/bin/python tests/benchmarks/embed.py [--scores] [--epochs 5] [--seeds 1] [--gensim-seeds 1] [--tokens 3000000]
 
 Words are counted raw, before subsampling, and effective, after it. gensim trains from a file of one line a document
 (`corpus_file`, its fastest way), one epoch, vocabulary made before the clock starts. Needs $NLPSEQ_CORPORA.
@@ -17,6 +17,7 @@ import time
 from array import array
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,9 @@ import torch
 
 from nlpseq.batches import Ragged
 from nlpseq.settings import EmbeddingConfig
-from nlpseq.word_training import WordRun, begin_words, fit_words, held_out
+from nlpseq.vector_scores import WordTest, evaluate, load_tests
+from nlpseq.vectors import Embeddings
+from nlpseq.word_training import WordRun, begin_words, fit_words
 
 TOKEN = re.compile(r"[a-z]+(?:'[a-z]+)?|[0-9]+")
 CORPORA = Path(os.environ.get("NLPSEQ_CORPORA", "corpora"))
@@ -69,13 +72,10 @@ class Text:
         self.ragged = Ragged(np.memmap(folder / "text.ids", np.int32, "r"), offsets)
 
 
-def ours(text: Text, *, warm: int = 2, **settings: object) -> tuple[WordRun, float, float]:
+def ours(text: Text, *, warm: int = 2, seed: int = 1, **settings: object) -> tuple[WordRun, float, float]:
     """Train; return the run, and raw and effective words a second, workers' start and the first records left out."""
     config = EmbeddingConfig(**settings)
-    run = begin_words(
-        text.counts, config, seed=int(os.environ.get("SEED", "1")), device=torch.device("cpu"),
-        tokens=len(text.ragged.ids),
-    )  # fmt: skip
+    run = begin_words(text.counts, config, seed=seed, device=torch.device("cpu"), tokens=len(text.ragged.ids))
     began = (0.0, 0, 0)
     for number, _ in enumerate(fit_words(run, text.ragged), 1):
         if number == (warm if config.workers == 1 else 1):
@@ -143,37 +143,25 @@ def speeds(text: Text) -> None:
     print(f"peak memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB")
 
 
-def similarity(vectors: object, name: str, folder: Path) -> float:
-    path = folder / f"{name}.tsv"
-    rows = pq.read_table(CORPORA / "word_similarity" / f"{name}.parquet").to_pylist()
-    path.write_text("".join(f"{row['word1']}\t{row['word2']}\t{row['score']}\n" for row in rows), "utf-8")
-    return float(vectors.evaluate_word_pairs(str(path))[1].statistic)
+def show_scores(name: str, words: list[str], vectors: np.ndarray, tests: list[WordTest]) -> None:
+    """By gensim's protocols, which tests/test_vector_scores.py compares with gensim's own answers."""
+    found = evaluate(Embeddings(words, vectors), tests).scores
+    values = [found[key].value for key in ("ws353", "simlex999", "analogies_30k", "analogies_300k")]
+    print(f"{name:48}" + "".join(f"{value:9.3f}" for value in values), flush=True)
 
 
-def show_scores(name: str, vectors: object, folder: Path) -> None:
-    pairs = [similarity(vectors, data, folder) for data in ("WS-353-ALL", "SIMLEX-999")]
-    path = str(CORPORA / "google_analogies" / "questions-words.txt")
-    analogies = [100 * vectors.evaluate_word_analogies(path, restrict_vocab=n)[0] for n in (30_000, 300_000)]
-    print(f"{name:36}{pairs[0]:9.3f}{pairs[1]:9.3f}{analogies[0]:9.2f}{analogies[1]:9.2f}", flush=True)
-
-
-def scores(text: Text, folder: Path, *, epochs: int, seeds: int) -> None:
-    from gensim.models import KeyedVectors
-
-    print(f"{'':36}{'WS-353':>9}{'SimLex':>9}{'30k %':>9}{'300k %':>9}")
-    for seed in range(1, seeds + 1):
-        os.environ["SEED"] = str(seed)
-        for architecture in ARCHITECTURES:
-            vectors, speed = gensims(text, architecture, workers=1, epochs=epochs, seed=seed)
-            show_scores(f"gensim {architecture} {speed / 1e3:,.0f} k/s", vectors, folder)
-            for objective in OBJECTIVES:
-                run, raw, _ = ours(text, architecture=architecture, objective=objective, epochs=float(epochs))
-                vectors = KeyedVectors(run.inputs.shape[1])
-                vectors.add_vectors(text.words, run.inputs.numpy().copy())
-                show_scores(f"ours {architecture} {objective} {raw / 1e3:,.0f} k/s", vectors, folder)
-                if objective == "nce":
-                    part = Ragged(text.ragged.ids, text.ragged.offsets)
-                    print(f"  on its own text, not held out: {held_out(run, part, subsample=True)}")
+def scores(text: Text, *, epochs: int, seeds: int, gensim_seeds: int) -> None:
+    tests = load_tests()
+    print(f"{'':48}{'WS-353':>9}{'SimLex':>9}{'30k %':>9}{'300k %':>9}", flush=True)
+    for seed, architecture in product(range(1, gensim_seeds + 1), ARCHITECTURES):
+        vectors, speed = gensims(text, architecture, workers=1, epochs=epochs, seed=seed)
+        name = f"gensim {architecture}, seed {seed}, {speed / 1e3:,.0f} k/s"
+        show_scores(name, list(vectors.index_to_key), vectors.vectors, tests)
+    for seed, architecture, objective in product(range(1, seeds + 1), ARCHITECTURES, OBJECTIVES):
+        settings = {"architecture": architecture, "objective": objective, "epochs": float(epochs)}
+        run, raw, _ = ours(text, seed=seed, **settings)
+        name = f"nlpseq {architecture} {objective}, seed {seed}, {raw / 1e3:,.0f} k/s"
+        show_scores(name, text.words, run.inputs.numpy().copy(), tests)
 
 
 def main() -> None:
@@ -181,6 +169,7 @@ def main() -> None:
     parser.add_argument("--scores", action="store_true")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--gensim-seeds", type=int, default=1)
     parser.add_argument("--tokens", type=int)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -188,7 +177,7 @@ def main() -> None:
         folder = Path(name)
         text = Text(folder, options.tokens or (None if options.scores else 3_000_000))
         if options.scores:
-            scores(text, folder, epochs=options.epochs, seeds=options.seeds)
+            scores(text, epochs=options.epochs, seeds=options.seeds, gensim_seeds=options.gensim_seeds)
         else:
             speeds(text)
 
