@@ -1,19 +1,15 @@
 """The Makefile with a fake nlpseq in a copy of the repository: what runs again, and what counts as finished."""
 
-import importlib.util
-import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SETUP = ROOT / "pipelines" / "setup_venv.py"
 FAKE = """#!/bin/sh
 # Writes down its arguments; `train` makes DIR/manifest.json at its end, unless the file `fail` names its stage.
 # With --check it does nothing, and fails where a setting is called nonsense.
@@ -75,8 +71,8 @@ class Project:
 
 
 TOKENIZE, TRAIN, RUN = "tokenize train", "translate train", "translate run"
-EVERYTHING = [TOKENIZE, TRAIN, RUN]
 EMBED, NEAREST, ANALOGY = "embed train", "embed nearest", "embed analogy"
+EVERYTHING, WITHOUT_VECTORS = [TOKENIZE, EMBED, TRAIN, RUN], [TOKENIZE, TRAIN, RUN]
 EMBEDDED = [EMBED, NEAREST, ANALOGY]
 
 
@@ -95,16 +91,31 @@ def finished(project):
 
 def test_the_first_call_passes_the_settings_on(project):
     project.make("translate", "DEVICE=cpu", "SEED=3", "OPTIONS=--epochs 2", "THREADS=1", "TOKENIZE_OPTIONS=--units bpe")
-    tokenize, train, run = project.lines
+    tokenize, embed, train, run = project.lines
+    assert embed == (
+        "embed train --corpus phrasebook --source en --target fr --tokenizer build/phrasebook/tokenize "
+        "--out build/phrasebook/vectors --replace --device cpu --threads 1"
+    )
     assert tokenize == (
         "tokenize train --corpus phrasebook --source en --target fr --units bpe "
         "--out build/phrasebook/tokenize --replace"
     )
     assert train == (
         "translate train --corpus phrasebook --source en --target fr --tokenizer build/phrasebook/tokenize "
-        "--out build/phrasebook/translate --replace --device cpu --threads 1 --seed 3 --epochs 2"
+        "--out build/phrasebook/translate --replace --device cpu --threads 1 --seed 3 "
+        "--embeddings build/phrasebook/vectors --epochs 2"
     )
     assert run.startswith("translate run --model build/phrasebook/translate I drink milk")
+
+
+def test_vectors_are_for_the_phrasebook_and_for_whom_asks(project):
+    assert project.make("translate", "VECTORS=") == WITHOUT_VECTORS
+    assert "--embeddings" not in project.lines[1]
+    assert project.make("translate", "CORPUS=multi30k", "VECTORS=yes") == EVERYTHING
+    assert "--out build/multi30k-en-fr/vectors" in project.lines[1]
+    assert "--embeddings build/multi30k-en-fr/vectors" in project.lines[2]
+    project.age()
+    assert project.make("translate", "CORPUS=multi30k") == [TRAIN, RUN]
 
 
 def test_the_second_call_does_nothing(finished):
@@ -168,7 +179,7 @@ def test_code_and_packages_make_no_model_stale(finished, name):
 
 def test_a_stage_killed_the_first_time_is_not_finished(project):
     (project.folder / "fail").write_text("translate\n")
-    assert project.make("translate", fails=True) == [TOKENIZE, TRAIN]
+    assert project.make("translate", fails=True) == [TOKENIZE, EMBED, TRAIN]
     project.age()
     (project.folder / "fail").unlink()
     assert project.make("translate") == [TRAIN, RUN]
@@ -200,10 +211,11 @@ def test_what_is_finished_survives_ctrl_c_after_it(project):
 
 
 def test_corpora_and_pairs_do_not_overwrite_each_other(finished):
-    assert finished.make("translate", "CORPUS=multi30k", "TARGET=de") == EVERYTHING
+    assert finished.make("translate", "CORPUS=multi30k", "TARGET=de") == WITHOUT_VECTORS
     assert "--out build/multi30k-en-de/translate" in finished.lines[1]
-    assert finished.make("translate", "SOURCE=fr", "TARGET=en") == [TOKENIZE, TRAIN]  # no English examples for French
-    assert "--out build/phrasebook-fr-en/translate" in finished.lines[1]
+    reverse = finished.make("translate", "SOURCE=fr", "TARGET=en")
+    assert reverse == [TOKENIZE, EMBED, TRAIN]  # no English examples for French
+    assert "--out build/phrasebook-fr-en/translate" in finished.lines[2]
     finished.age()
     assert finished.make("translate") == []
 
@@ -211,23 +223,23 @@ def test_corpora_and_pairs_do_not_overwrite_each_other(finished):
 def test_a_file_of_ones_own_is_a_prerequisite(project):
     mine = project.folder / "mine.v2.tsv.gz"
     mine.touch()
-    assert project.make("translate", f"CORPUS={mine}") == EVERYTHING
+    assert project.make("translate", f"CORPUS={mine}") == WITHOUT_VECTORS
     assert f"--corpus {mine} " in project.lines[1]
     assert "--out build/mine.v2-en-fr/translate" in project.lines[1]
     project.age()
     assert project.make("translate", f"CORPUS={mine}") == []
     mine.write_text("changed")
-    assert project.make("translate", f"CORPUS={mine}") == EVERYTHING
+    assert project.make("translate", f"CORPUS={mine}") == WITHOUT_VECTORS
 
 
 def test_parallel_files_of_ones_own_are_prerequisites(project):
     for language in ("en", "fr"):
         (project.folder / f"mine.{language}").touch()
-    assert project.make("translate", "CORPUS=./mine") == EVERYTHING
+    assert project.make("translate", "CORPUS=./mine") == WITHOUT_VECTORS
     project.age()
     assert project.make("translate", "CORPUS=./mine") == []
     (project.folder / "mine.fr").write_text("changed")
-    assert project.make("translate", "CORPUS=./mine") == EVERYTHING
+    assert project.make("translate", "CORPUS=./mine") == WITHOUT_VECTORS
 
 
 def test_an_embedded_corpus_is_a_prerequisite(finished):
@@ -247,7 +259,10 @@ def test_every_stage_has_a_corpus_of_its_own_and_one_that_is_named_is_everyones(
     assert project.make("embed", "SEED=3", "DEVICE=cuda", "EMBED_OPTIONS=--epochs 2") == []
     assert project.make("embed", "CORPUS=wikipedia_en_2014_sample") == EMBEDDED
     assert "--corpus wikipedia_en_2014_sample --out build/wikipedia_en_2014_sample/embed " in project.lines[0]
-    assert project.make("all", "CORPUS=multi30k") == [EMBED, *EVERYTHING]  # no examples for words that may be unknown
+    assert project.make("all", "CORPUS=multi30k") == [
+        EMBED,
+        *WITHOUT_VECTORS,
+    ]  # no examples for words that may be unknown
     assert "--out build/multi30k/embed " in project.lines[0]
 
 
@@ -294,86 +309,6 @@ def test_clean_removes_the_models(finished):
     assert ".venv stays" in finished.printed
 
 
-class Machine:
-    """Stands for what setup_venv asks and does: answers to `output` by a word of the command, and the commands run."""
-
-    def __init__(self, module, monkeypatch, *, gpu=False, offer="", installed="", torch="", reachable=True):
-        self.ran, self.said = [], []
-        report = json.dumps({"install": [{"download_info": {"url": offer}}]}) if offer else None
-        answers = {"--report": report, module.PROBE_INSTALLED: installed or None, module.PROBE_TORCH: torch or None}
-        monkeypatch.setattr(module, "output", lambda *c: next((answers[w] for w in c if w in answers), None))
-        monkeypatch.setattr(module, "nvidia_gpu", lambda: gpu)
-        monkeypatch.setattr(module, "say", self.said.append)
-        monkeypatch.setattr(module, "succeeds", lambda *c: self.ran.append(c) or reachable or module.CPU_INDEX not in c)
-        monkeypatch.setattr(module.sys, "platform", "linux")
-
-    def indexes(self):
-        """For each command that was run, whether it went to the index of the CPU builds."""
-        return ["cpu" if any("/whl/cpu" in str(word) for word in command) else "pip" for command in self.ran]
-
-
-@pytest.fixture
-def setup_venv(monkeypatch):
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # the wheel takes everything below pipelines/
-    spec = importlib.util.spec_from_file_location("setup_venv", SETUP)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-CUDA_WHEEL = "https://example.org/torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl"
-
-
-@pytest.mark.parametrize(
-    ("machine", "indexes", "news"),
-    [
-        ({"offer": "file:///wheels/torch-2.13.0%2Bcpu-cp311.whl"}, ["pip"], "installing torch-2.13.0+cpu-cp311.whl"),
-        ({"offer": "https://example.org/torch-2.13.0%2Bcpu-cp311.whl"}, ["pip"], "build for CPUs"),
-        ({"offer": CUDA_WHEEL}, ["cpu"], "because no NVIDIA GPU was found"),
-        ({"offer": CUDA_WHEEL, "reachable": False}, ["cpu", "pip"], "cannot be reached"),
-        ({"offer": CUDA_WHEEL, "gpu": True}, ["pip"], "because this machine has an NVIDIA GPU"),
-        ({"installed": "2.13.0+cpu"}, [], "keeping torch 2.13.0+cpu"),
-        ({"installed": "2.11.0", "gpu": True}, ["pip"], "with CUDA"),
-    ],
-)
-def test_setup_takes_the_torch_that_suits_the_machine(setup_venv, monkeypatch, machine, indexes, news):
-    stand_in = Machine(setup_venv, monkeypatch, **machine)
-    setup_venv.install_torch()
-    assert stand_in.indexes() == indexes
-    assert news in stand_in.said[-1]
-
-
-@pytest.mark.parametrize(
-    ("torch", "gpu", "kept"),
-    [
-        ("2.11.0+cu128 12.8 True", True, "2.11.0+cu128"),
-        ("2.11.0+cu128 12.8 False", True, "2.11.0+cu128"),  # CUDA hidden for now
-        ("2.11.0+cu128 12.8 False", False, None),
-        ("2.13.0+cpu None False", True, None),
-        ("2.4.1+cu121 12.1 True", True, None),
-        ("", True, None),
-    ],
-)
-def test_setup_keeps_the_machines_own_torch_with_cuda(setup_venv, monkeypatch, torch, gpu, kept):
-    Machine(setup_venv, monkeypatch, torch=torch, gpu=gpu)
-    monkeypatch.setattr(setup_venv.sys, "prefix", setup_venv.sys.base_prefix)
-    assert setup_venv.torch_to_keep() == kept
-
-
-def test_setup_says_what_failed_in_one_sentence(setup_venv, monkeypatch):
-    monkeypatch.setattr(setup_venv, "succeeds", lambda *_: False)
-    with pytest.raises(SystemExit, match=r"^setup: pip failed, see above; the set-up is not finished"):
-        setup_venv.pip("torch")
-
-
-def test_setup_refuses_a_python_that_is_too_old(setup_venv, monkeypatch):
-    monkeypatch.setattr(setup_venv.sys, "version_info", (3, 10, 4))
-    monkeypatch.setattr(setup_venv.sys, "version", "3.10.4 (main)")
-    monkeypatch.setenv("PATH", "/nonexistent")
-    with pytest.raises(SystemExit, match=r"^`PYTHON` must be Python 3.11, 3.12 or 3.13, but is 3.10.4 \("):
-        setup_venv.use_a_suitable_python()
-
-
 def test_setup_does_not_take_an_unfinished_venv_for_a_finished_one(finished):
     """Without its stamp the venv's rule runs again, and it runs the Python that was named."""
     (finished.folder / ".venv" / "bin").mkdir(parents=True)
@@ -386,9 +321,3 @@ def test_setup_does_not_take_an_unfinished_venv_for_a_finished_one(finished):
     assert finished.make("setup", "PYTHON=./python") == setup
     assert finished.make("translate", "PYTHON=./python") == []  # with an nlpseq of one's own there is no need
     assert finished.make("translate", "NLPSEQ=.venv/bin/nlpseq", "PYTHON=./python") == setup
-
-
-def test_constraints_name_no_build_and_no_address():
-    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
-    assert len(lines) > 50
-    assert all(line.count("==") == 1 and not set(line) & set("+/@: ") for line in lines), lines
