@@ -22,7 +22,7 @@ corpus_name = $(basename $(notdir $(patsubst %.gz,%,$(patsubst %/,%,$(1)))))
 corpus_files = $(wildcard $(1) $(1:%/=%).* $(1:%/=%)/* corpora/$(1)/*)
 
 # build/phrasebook, build/multi30k-en-de, and build/mine-en-fr: the corpus and, but for the default, its pair. What one
-# corpus and pair wrote is never overwritten by another's.
+# corpus and pair wrote is never overwritten by another's (but mine.csv and mine.txt are both `mine`).
 PAIRS := $(or $(CORPUS),phrasebook)
 PAIR_DIR := build/$(patsubst phrasebook-en-fr,phrasebook,$(call corpus_name,$(PAIRS))-$(SOURCE)-$(TARGET))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from nlpseq.config import setting
+from nlpseq.config import setting, settings_of
 from nlpseq.errors import sentence
 
 __all__ = [
@@ -139,9 +139,11 @@ class PretrainedConfig:
     """Word vectors that a network starts from."""
 
     embeddings: str | None = setting(
-        None, "Folder of `nlpseq embed train`, or a file of vectors, that the embeddings start from."
+        None,
+        "Folder of `nlpseq embed train`, or a file of vectors, that the embeddings start from. They are scaled to the "
+        "deviation that the layer starts with, since a tied output layer needs that.",
     )
-    freeze: bool = setting(False, "Leave the given vectors as they are.", opposite="fine-tune")
+    freeze: bool = setting(False, "Do not train the given vectors, so scaled.", opposite="fine-tune")
 
     def faults(self) -> Iterator[str]:
         """Yield what cannot be, as sentences."""
@@ -256,8 +258,8 @@ class EmbeddingConfig:
     block: int = setting(512, "Tokens of text that make one step.", low=16, high=10**7, unit="tokens")
     shared_noise: int | None = setting(
         None,
-        "Noise words that 128 tokens share, weighted to count as `noise` for each pair; when absent about as many as "
-        "the pairs of a skip-gram token have.",
+        "Noise words that a group of tokens shares (128, or the block where that is smaller), weighted to count as "
+        "`noise` for each pair; when absent about as many as the pairs of a skip-gram token have.",
         low=1,
         high=10**6,
     )
@@ -305,3 +307,8 @@ class EmbedConfig:
             yield sentence("text", "be absent where source or target is given", self.text)
         if self.model.final_rate > self.model.first_rate:
             yield sentence("final_rate", "be at most learning_rate", self.model.final_rate)
+        for item in settings_of(WordsConfig) if self.tokenizer else ():
+            if (value := getattr(self.words, item.name)) != item.default:
+                yield sentence(
+                    item.name, "be left out where tokenizer is given, whose units are as it made them", value
+                )

@@ -24,7 +24,7 @@ from nlpseq.batches import Ragged, RaggedWriter, load_ragged
 from nlpseq.corpora import Corpus, Split, load_corpus
 from nlpseq.errors import ArtefactError, CorpusError, did_you_mean, sentence
 from nlpseq.pairs import normalised_rows, open_pairs
-from nlpseq.readers import column_names
+from nlpseq.readers import column_names, fault
 from nlpseq.settings import EmbedConfig, PairConfig, TokenizerConfig, WordsConfig
 from nlpseq.text import words
 from nlpseq.tokenizer import Tokenizer
@@ -97,11 +97,24 @@ def open_source(config: EmbedConfig) -> Source:
     """Return what a configuration reads; CorpusError where corpus, column or split is not there."""
     corpus, columns = open_text(str(config.run.corpus), config.text, config.pair)
     names = tuple(dict.fromkeys(name.strip() for name in config.splits.split(",")))
-    if names == ("train",) and corpus.whole and sum(1 for _ in islice(corpus.whole.scan(), 3)) < 3:
+    if corpus.whole and "all" not in names and (different := _different(corpus.whole)) < 3:
+        if names != ("train",) or sum(1 for _ in islice(corpus.whole.scan(), 3)) == 3:
+            must = "have at least 3 different rows to be cut into train, validation and test"
+            raise fault(corpus.name, must, f"has {different}", "--splits all reads every row instead")
         names = ("all",)  # one endless line, or two, cannot be cut into splits
     train = tuple(corpus.split(name) for name in names)
     own = "validation" in corpus.splits and not {"validation", "all"} & set(names)
     return Source(corpus, columns, train, corpus.split("validation") if own else None)
+
+
+def _different(split: Split) -> int:
+    """Return how many different rows there are, up to three; what cannot be read is different from all else."""
+    seen = set()
+    for record in split.scan():
+        seen.add(str(record.row))
+        if len(seen) == 3:
+            break
+    return len(seen)
 
 
 def prepare_stream(source: Source, config: EmbedConfig, *, path: Path, told: Told) -> WordStream:

@@ -26,7 +26,7 @@ __all__ = ["HeldOut", "WordRun", "WordStep", "begin_words", "fit_words", "held_o
 _CONTEXTS = 4096  # of the held-out text that are normalised over the whole vocabulary
 _EACH = 8  # stretches for each of several workers before all wait for the last: state is whole then
 _LOGITS = 1 << 23  # logits held at once there
-_HELD_OUT = 1 << 20  # a number that no epoch has, to seed what is drawn from held-out text
+_VECTORS, _HELD_OUT = 0, 2  # what is drawn for, the first number of each seed; 1 is training, in word_work
 
 
 class WordStep(NamedTuple):
@@ -115,12 +115,12 @@ def begin_words(counts: Ints, config: EmbeddingConfig, *, seed: int, device: tor
     width = -(-(size + 1) // 8) * 8
     odds = chances(counts, config)
     table = torch.zeros(len(counts), 2 * width)
-    dice = np.random.Generator(np.random.SFC64(seed))
+    dice = np.random.Generator(np.random.SFC64([_VECTORS, seed]))
     table[:, :size] = torch.from_numpy(dice.random((len(counts), size), np.float32) - 0.5) / size
     if config.objective == "nce":
         table[:, size] = 1.0
         table[:, width + size] = _log(odds.word) - _log_noise(odds, config)
-    total = round(config.epochs * tokens)
+    total = max(1, round(config.epochs * tokens))
     return WordRun(table.to(device), config, odds, block_shape(config, width), seed, total)
 
 
@@ -156,7 +156,7 @@ def _round(run: WordRun, size: int, work: Crew) -> WordStep:
     if ended:
         run.epoch, run.place = run.epoch + 1, 0
     run.step += sum(result.blocks for result in results)
-    run.tokens += sum(task.stop - task.start for task in tasks)
+    run.tokens += sum(result.tokens for result in results)
     run.effective += sum(result.kept for result in results)
     loss = torch.stack([result.loss for result in results]).sum()
     measured = sum(result.noise_words for result in results)
@@ -178,15 +178,19 @@ def _tasks(run: WordRun, size: int) -> list[Task]:
 def held_out(run: WordRun, text: Ragged, *, subsample: bool) -> HeldOut:
     """Return how the full softmax does on text held out, with windows drawn as in training.
 
-    subsample: whether the text is thinned out as in training. About 4,096 contexts, in blocks spread over the text's
-    first million tokens, are normalised over the whole vocabulary; NaN where the text has no pair.
+    subsample: whether the text is thinned out as in training. About 4,096 contexts, in blocks from places spread over
+    the text, are normalised over the whole vocabulary; NaN where the text has no pair.
     """
     odds = run.odds if subsample else run.odds._replace(keep=np.ones_like(run.odds.keep))
-    stop = min(len(text.ids), _HELD_OUT)
-    drawn = draw(text, 0, stop, shape=run.shape, odds=odds, config=run.config, random=[run.seed, _HELD_OUT])
     wanted = -(-_CONTEXTS // run.shape.tokens)
-    blocks = blocks_of(drawn, run.table.device)
-    judged = [_judge(run, block) for block in blocks[:: max(1, len(blocks) // wanted)][:wanted]]
+    length = min(len(text.ids), 4 * run.shape.tokens)  # enough for a block of thinned text
+    starts = np.linspace(0, len(text.ids) - length, max(1, min(wanted, len(text.ids) // max(1, length)))).astype(int)
+    blocks: list[nce.Block] = []
+    for start in starts.tolist():
+        random = [_HELD_OUT, run.seed, start]
+        drawn = draw(text, start, start + length, shape=run.shape, odds=odds, config=run.config, random=random)
+        blocks += blocks_of(drawn, run.table.device)[: -(-wanted // len(starts))]
+    judged = [_judge(run, block) for block in blocks]
     log_z = torch.cat([run.table.new_empty(0), *(z for z, _ in judged)]).double()
     log_p = torch.cat([run.table.new_empty(0), *(p for _, p in judged)]).double()
     perplexity = float((-log_p.mean()).exp())

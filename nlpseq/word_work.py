@@ -25,6 +25,7 @@ from nlpseq.word_draws import Chances, Stretch, draw
 
 __all__ = ["Crew", "Job", "Result", "Task", "blocks_of", "crew"]
 
+_TRAINING = 1  # what is drawn for, the first number of the seed
 _MEASURED = 32  # of so many blocks one is measured: a loss costs as much as a third of a step
 
 Crew = Callable[[list["Task"]], list["Result"]]
@@ -57,7 +58,8 @@ class Result(NamedTuple):
     """What a stretch gave."""
 
     blocks: int
-    kept: int  # tokens, after subsampling
+    tokens: int  # of the text
+    kept: int  # of them, after subsampling
     loss: Tensor  # () nats, summed over one in 32 blocks
     noise_words: int  # in those blocks
     rate: float
@@ -76,7 +78,7 @@ def blocks_of(drawn: Stretch, device: torch.device) -> list[nce.Block]:
 
 def _do(job: Job, task: Task, ascend: Callable[[nce.Block, float], None]) -> Result:
     """Train on a stretch of text."""
-    random = [job.seed, task.epoch, task.start]
+    random = [_TRAINING, job.seed, task.epoch, task.start]
     drawn = draw(job.text, task.start, task.stop, shape=job.shape, odds=job.odds, config=job.config, random=random)
     blocks = blocks_of(drawn, job.table.device)
     count = int(min(len(blocks), task.blocks_left))
@@ -87,7 +89,8 @@ def _do(job: Job, task: Task, ascend: Callable[[nce.Block, float], None]) -> Res
             loss -= nce.log_likelihood(job.table, block, job.shape)
             noise_words += drawn.noise_words[number]
         ascend(block, rate)
-    return Result(count, drawn.kept, loss, noise_words, rate)
+    tokens = (task.stop - task.start) * count // len(blocks)
+    return Result(count, tokens, min(drawn.kept, count * job.shape.tokens), loss, noise_words, rate)
 
 
 def _rate(job: Job, tokens: float) -> float:
@@ -167,7 +170,7 @@ def _serve(job: Job, path: str | None, pipe: Connection) -> None:
     with suppress(EOFError, BrokenPipeError):
         while True:
             result = _do(job, pipe.recv(), ascend)
-            pipe.send((result.blocks, result.kept, result.loss.item(), result.noise_words, result.rate))
+            pipe.send((result.blocks, result.tokens, result.kept, result.loss.item(), result.noise_words, result.rate))
 
 
 def _share(table: Tensor) -> None:
@@ -193,8 +196,8 @@ def _hand_out(tasks: list[Task], pipes: list[Connection]) -> list[Result]:
                 busy[pipe] = number
             for done in wait(list(busy)):
                 pipe = cast(Connection, done)
-                blocks, kept, loss, noise_words, rate = pipe.recv()
-                results[busy.pop(pipe)] = Result(blocks, kept, torch.tensor(loss), noise_words, rate)
+                blocks, tokens, kept, loss, noise_words, rate = pipe.recv()
+                results[busy.pop(pipe)] = Result(blocks, tokens, kept, torch.tensor(loss), noise_words, rate)
                 idle.append(pipe)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         must = "live until the training ends (the last saved state is kept)"

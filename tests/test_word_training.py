@@ -12,7 +12,7 @@ from nlpseq.errors import UsageError, WorkError
 from nlpseq.settings import EmbeddingConfig
 from nlpseq.word_draws import block_shape, chances, draw, keep_probability, stretch_tokens
 from nlpseq.word_training import begin_words, fit_words, held_out
-from nlpseq.word_work import Job, crew
+from nlpseq.word_work import Job, blocks_of, crew
 
 WORDS, CPU = 50, torch.device("cpu")
 FEW = {"embed_size": 8, "block": 64, "window": 3, "epochs": 3.0}
@@ -106,7 +106,6 @@ def test_records_say_how_far_it_is(small):
     assert rates == sorted(rates, reverse=True)
     assert rates[0] > 0.0245
     assert rates[-1] < 0.0006
-    assert steps[-1].loss / steps[-1].noise_words < steps[0].loss / steps[0].noise_words
 
 
 def test_the_loss_is_a_mean_over_noise_words(small):
@@ -116,9 +115,71 @@ def test_the_loss_is_a_mean_over_noise_words(small):
 
 
 @pytest.mark.usefixtures("short")
+def test_the_loss_of_many_blocks_is_the_sum_over_them_and_so_are_their_noise_words(small, monkeypatch):
+    monkeypatch.setattr("nlpseq.word_work._MEASURED", 1)
+    text, counts = small
+    run, steps = trained(text, counts, **FEW | {"epochs": 1.0, "learning_rate": 1e-12, "final_rate": 0.0})
+    loss = sum(float(step.loss) for step in steps)
+    pairs = 0
+    for start in range(0, len(text.ids), stretch_tokens(run.shape)):
+        stop = min(start + stretch_tokens(run.shape), len(text.ids))
+        drawn = draw(text, start, stop, shape=run.shape, odds=run.odds, config=run.config, random=[1, 7, 0, start])
+        pairs += sum((block == 0).sum().item() for block in drawn.blocks.near)
+    assert sum(step.noise_words for step in steps) == 5 * pairs
+    by_chance = loss / pairs  # inputs hardly matter yet: every pair costs the same but for the words' shares
+    first = steps[0]
+    assert by_chance == pytest.approx(float(first.loss) / first.noise_words * 5, rel=0.05)
+
+
+@pytest.mark.parametrize("architecture", ["skipgram", "cbow"])
+@pytest.mark.parametrize("thinned", [True, False])
+def test_what_is_held_out_is_judged_as_the_full_softmax_says(small, architecture, thinned):
+    settings = FEW | {"architecture": architecture, "subsample": 0.01}
+    run, _ = trained(*small, **settings)
+    length = 2 * run.shape.tokens
+    text = Ragged(small[0].ids[:length], np.minimum(small[0].offsets, length))
+    odds = run.odds if thinned else run.odds._replace(keep=np.ones(WORDS, np.float32))
+    drawn = draw(text, 0, length, shape=run.shape, odds=odds, config=run.config, random=[2, 7, 0])
+    log_z, log_p = [], []
+    for block in blocks_of(drawn, CPU):
+        for token in range(run.shape.tokens):
+            band, row = divmod(token, run.shape.band)
+            near = block.near[band, row]
+            beside = ((near > 0) if run.shape.cbow else (near == 0)).nonzero().flatten() + band * run.shape.band
+            if not len(beside):
+                continue
+            own = block.rows[token + run.shape.window]
+            x = run.inputs[block.rows[beside]].mean(0) if run.shape.cbow else run.inputs[own]
+            logits = run.outputs @ x + run.bias
+            log_z.append(logits.logsumexp(0))
+            log_p += [logits[word] - log_z[-1] for word in ([own] if run.shape.cbow else block.rows[beside])]
+    found = held_out(run, text, subsample=thinned)
+    assert found.pairs == len(log_p)
+    assert found.log_z_mean == pytest.approx(torch.stack(log_z).mean().item(), abs=1e-5)
+    assert found.log_z_deviation == pytest.approx(torch.stack(log_z).std(correction=0).item(), abs=1e-5)
+    assert found.perplexity == pytest.approx((-torch.stack(log_p).mean()).exp().item(), rel=1e-5)
+    other = held_out(run, text, subsample=not thinned)
+    assert other.pairs != found.pairs
+
+
+def test_held_out_contexts_come_from_all_over_the_text(small, monkeypatch):
+    run, _ = trained(*small, **FEW)
+    places = []
+    monkeypatch.setattr("nlpseq.word_training._CONTEXTS", 4 * run.shape.tokens)
+    monkeypatch.setattr("nlpseq.word_training.draw", lambda *a, **k: places.append(a[1:3]) or draw(*a, **k))
+    held_out(run, small[0], subsample=True)
+    length = 4 * run.shape.tokens
+    assert places == [(s, s + length) for s in np.linspace(0, 5000 - length, 4).astype(int).tolist()]
+
+
+@pytest.mark.usefixtures("short")
 def test_it_ends_after_so_many_blocks_or_part_of_an_epoch(small):
     run, steps = trained(*small, max_steps=7, **FEW)
     assert (run.step, run.done, steps[-1].step) == (7, True, 7)
+    assert run.effective <= 7 * 64
+    assert run.effective < run.tokens == steps[-1].tokens < 1280  # trained on, of the five stretches drawn for
+    run, _ = trained(*small, **FEW | {"epochs": 1e-4})
+    assert run.step > 0  # never nothing
     run, steps = trained(*small, **FEW | {"epochs": 0.5})
     assert (run.tokens, steps[-1].epoch_ended) == (2500, False)
 

@@ -1,6 +1,6 @@
 """The networks: plain sizes in, tensors in, tensors out; no settings, no vocabulary, no file.
 
-The letters of every shape in this package:
+The letters of every shape in this package (`nce`, which has blocks of text and no rows of a batch, gives its own):
 
     B  rows of a batch          S  source tokens, padding included      T  target tokens, padding included
     D  inputs of a layer        H  hidden size of a layer               K  state vectors of a row (see Recurrent)
