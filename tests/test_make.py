@@ -93,7 +93,7 @@ def test_the_first_call_passes_the_settings_on(project):
     project.make("translate", "DEVICE=cpu", "SEED=3", "OPTIONS=--epochs 2", "THREADS=1", "TOKENIZE_OPTIONS=--units bpe")
     tokenize, embed, train, run = project.lines
     assert embed == (
-        "embed train --corpus phrasebook --source en --target fr --tokenizer build/phrasebook/tokenize "
+        "embed train --corpus phrasebook --source en --target fr --seed 3 --tokenizer build/phrasebook/tokenize "
         "--out build/phrasebook/vectors --replace --device cpu --threads 1"
     )
     assert tokenize == (
@@ -111,6 +111,8 @@ def test_the_first_call_passes_the_settings_on(project):
 def test_vectors_are_for_the_phrasebook_and_for_whom_asks(project):
     assert project.make("translate", "VECTORS=") == WITHOUT_VECTORS
     assert "--embeddings" not in project.lines[1]
+    assert project.make("translate", "OPTIONS=--embed-size 128") == [TRAIN, RUN]
+    assert "--embeddings" not in project.lines[0]
     assert project.make("translate", "CORPUS=multi30k", "VECTORS=yes") == EVERYTHING
     assert "--out build/multi30k-en-fr/vectors" in project.lines[1]
     assert "--embeddings build/multi30k-en-fr/vectors" in project.lines[2]
@@ -130,7 +132,7 @@ def test_the_second_call_does_nothing(finished):
     ("change", "again"),
     [
         ("OPTIONS=--epochs 2", [TRAIN, RUN]),
-        ("SEED=2", [TRAIN, RUN]),
+        ("SEED=2", [EMBED, TRAIN, RUN]),
         ("TOKENIZE_OPTIONS=--units bpe", EVERYTHING),
         ("DEVICE=cuda", []),
         ("THREADS=1", []),
@@ -187,11 +189,11 @@ def test_a_stage_killed_the_first_time_is_not_finished(project):
 
 def test_a_stage_killed_over_a_finished_one_keeps_that_and_runs_again(finished):
     (finished.folder / "fail").write_text("translate\n")
-    assert finished.make("translate", "SEED=2", fails=True) == [TRAIN]
+    assert finished.make("translate", "OPTIONS=--epochs 2", fails=True) == [TRAIN]
     assert (finished.folder / "build/phrasebook/translate/manifest.json").exists()
     finished.age()
     (finished.folder / "fail").unlink()
-    assert finished.make("translate", "SEED=2") == [TRAIN, RUN]
+    assert finished.make("translate", "OPTIONS=--epochs 2") == [TRAIN, RUN]
 
 
 def test_what_is_finished_survives_ctrl_c_after_it(project):

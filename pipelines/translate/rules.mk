@@ -1,7 +1,9 @@
-# Vectors of the tokeniser's units, which the translator starts from: by default where that was measured to help.
-VECTORS = $(filter phrasebook,$(PAIRS))
+# Vectors of the tokeniser's units, which the translator starts from: by default where that was measured to help, and
+# where their size is known to fit.
+VECTORS = $(if $(findstring --embed-size,$(OPTIONS)),,$(filter phrasebook,$(PAIRS)))
 PAIR_VECTORS := $(PAIR_DIR)/vectors
-PAIR_VECTORS_SETTINGS := $(strip --corpus $(PAIRS) --source $(SOURCE) --target $(TARGET) $(EMBED_OPTIONS))
+PAIR_VECTORS_SETTINGS := $(strip --corpus $(PAIRS) --source $(SOURCE) --target $(TARGET) \
+    $(if $(SEED),--seed $(SEED)) $(EMBED_OPTIONS))
 PAIR_VECTORS_TRAIN = $(NLPSEQ) embed train $(PAIR_VECTORS_SETTINGS) --tokenizer $(TOKENIZER) --out $(PAIR_VECTORS) \
     --replace $(MACHINE)
 
