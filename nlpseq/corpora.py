@@ -242,7 +242,7 @@ def _located(name: str) -> tuple[Path | None, Card | None]:
         return None, card
     if folder is None:
         if not card.splits:
-            raise fault(name, "be a corpus of rows", f"is the files {', '.join(card.artefacts)}", "use corpus_file")
+            raise fault(name, "be a corpus of rows", f"is the files {', '.join(card.artefacts)}", "a card of files")
         folder = fetch(name, cache_folder())
     return folder, card
 

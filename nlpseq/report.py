@@ -57,6 +57,7 @@ LABELS: Mapping[str, tuple[str, float | None]] = {
     "f1_strict": ("F1, strict", 100),
     "ws353": ("WordSim-353", 1),
     "simlex999": ("SimLex-999", 1),
+    "analogies": ("Analogies, %", 100),
     "analogies_30k": ("Analogies, 30,000 words, %", 100),
     "analogies_300k": ("Analogies, 300,000 words, %", 100),
     "perplexity": ("Perplexity", None),

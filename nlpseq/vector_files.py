@@ -7,10 +7,13 @@ of the binary format is the word, a space and float32 numbers, with or without a
 A word may hold spaces in text that is read (some of GloVe's do), as long as what follows its first space is not itself
 a number: that row has a number too many. The binary format cannot hold such a word, nor can gensim read it
 from text, so it is written with underscores, as the field writes phrases.
+
+A byte order mark at the beginning of a file is no part of the first word.
 """
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import os
 import re
@@ -83,7 +86,7 @@ def read_vectors(path: str | Path) -> WordVectors:
     path = Path(path)
     try:
         with _open(path) as stream:
-            head = stream.read(_BLOCK)
+            head = stream.read(_BLOCK).removeprefix(codecs.BOM_UTF8)
             layout = _layout(path, head)
             read = _binary if layout.format == "word2vec-binary" else _text
             names, numbers = read(path, stream, head[layout.start :], layout)
@@ -196,7 +199,7 @@ def _binary_words(path: Path, tokens: Sequence[bytes], values: Matrix, before: i
     finite = np.asarray(np.isfinite(values).all(axis=1))
     for row, token in enumerate(tokens):
         found = "has a number that is not finite" if not finite[row] else ""
-        if _CONTROL.search(token):
+        if _CONTROL.search(token) or b"\n" in token:
             found = "does not (another size in the header, or a word with a space?)"
         if found:
             must = f"hold a word and {values.shape[1]:,} finite numbers in each row"
@@ -332,6 +335,9 @@ def _check_words(names: Sequence[str], words: Sequence[str], format: Format) -> 
     for name in names:
         if breaking.search(name):
             raise UsageError(sentence("words", f"be such as {format} can hold", repr(name), quote=False))
+    if format == "glove" and names[0].startswith("\ufeff"):
+        must = "not begin with a byte order mark where a file does"
+        raise UsageError(sentence("words", must, repr(names[0]), quote=False))
     if len(set(names)) < len(names):
         twice, _ = Counter(names).most_common(1)[0]
         alike = " and ".join(f'"{word}"' for name, word in zip(names, words, strict=True) if name == twice)

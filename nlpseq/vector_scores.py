@@ -22,15 +22,26 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from nlpseq.artefact import MANIFEST
 from nlpseq.corpora import Corpus, Split, load_corpus
-from nlpseq.errors import CorpusError
+from nlpseq.errors import ArtefactError, CorpusError, UsageError, sentence
 from nlpseq.fetch import cache_folder
 from nlpseq.metrics import Score
 from nlpseq.readers import fault, file_format, read_lines
 from nlpseq.report import Block, Report, Table, write
 from nlpseq.vectors import STAGE, Embeddings
 
-__all__ = ["Evaluation", "Pair", "Question", "WordTest", "evaluate", "evaluate_embeddings", "load_tests", "local_tests"]
+__all__ = [
+    "Evaluation",
+    "Pair",
+    "Question",
+    "WordTest",
+    "check_report_folder",
+    "evaluate",
+    "evaluate_embeddings",
+    "load_tests",
+    "local_tests",
+]
 
 GOOGLE = "google_analogies"
 PAIRS = "word_similarity"
@@ -83,6 +94,10 @@ def load_tests(corpus: str | Path | None = None, split: str | None = None) -> li
     is a test, or a file: such a table, lines of `word1 word2 score`, or of `a b c d` in sections `: category` as
     Google's questions-words.txt. Raises CorpusError for what cannot be found or read, with the line.
     """
+    file = corpus is not None and Path(corpus).expanduser().is_file()
+    if split and (corpus is None or file):
+        must = "be given for a corpus that has splits"
+        raise UsageError(sentence("split", must, f"given for {corpus or 'the standard tests'}", quote=False))
     if corpus is None:
         opened = load_corpus(PAIRS)
         pairs = [_test(opened.split(name), PAIRS, score) for name, score in STANDARD.items()]
@@ -208,14 +223,15 @@ def evaluate(embeddings: Embeddings, tests: Sequence[WordTest]) -> Evaluation:
             score, pearson = _score_pairs(ordered, test.pairs)
             scores[test.name], unknown = score, len(test.pairs) - score.n
             counts[f"{test.name}_out_of_vocabulary"] = unknown
-            columns = ("test", "Spearman", "Pearson", "pairs", "out of vocabulary")
-            blocks.append(Table("Word pairs", columns, [(test.source, score.value, pearson, score.n, unknown)]))
+            columns = ("Spearman", "Pearson", "pairs", "out of vocabulary")
+            blocks.append(Table(f"Word pairs: {test.source}", columns, [(score.value, pearson, score.n, unknown)]))
         cuts = (CUTS if test.source.startswith(GOOGLE) else {test.name: _MOST}) if test.questions else {}
         for name, limit in cuts.items():
             asked, right = _answer(ordered, test.questions, limit)
             scores |= _score_analogies(name, ordered, limit, asked=asked, right=right)
             counts[f"{name}_out_of_vocabulary"] = int((~asked).sum())
-            blocks.append(_categories(name, test.questions, asked, right))
+            if asked.any():
+                blocks.append(_categories(name, test.questions, asked, right))
     return Evaluation(scores, counts, blocks)
 
 
@@ -298,6 +314,17 @@ def _categories(name: str, questions: Sequence[Question], asked: Flags, right: F
     return Table(f"{name.replace('_', ', ').capitalize()}, by category", columns, rows)
 
 
+def check_report_folder(out: str | Path) -> None:
+    """Raise ArtefactError for a model's folder, whose own report would be lost, UsageError for what is no folder."""
+    path = Path(out)
+    if (path / MANIFEST).exists():
+        must = "be a folder without a model, which has a report of its own"
+        raise ArtefactError(sentence("out", must, "a model's", str(path), quote=False))
+    there = next((one for one in (path, *path.parents) if one.exists()), path)
+    if not there.is_dir():
+        raise UsageError(sentence("out", "be a folder", "in or at a file", str(there), quote=False))
+
+
 def evaluate_embeddings(
     embeddings: Embeddings,
     corpus: str | Path | None = None,
@@ -307,8 +334,11 @@ def evaluate_embeddings(
 ) -> Report:
     """Return the scores of word vectors on the tests in a corpus as a report, and write it where a folder is given.
 
-    corpus, split: as for `load_tests`. Raises CorpusError for tests that cannot be found, WorkError for a full disk.
+    corpus, split: as for `load_tests`; out: no model's folder. Raises UsageError for another `out`, before any work,
+    CorpusError for tests that cannot be found, WorkError for a full disk.
     """
+    if out is not None:
+        check_report_folder(out)
     started = time.perf_counter()
     tests = load_tests(corpus, split)
     found = evaluate(embeddings, tests)

@@ -32,17 +32,16 @@ if TYPE_CHECKING:
 __all__ = ["STAGE", "Coverage", "Embeddings", "StoredVectors", "from_files", "to_files"]
 
 STAGE = "embed"
+_WORD_START = "\u2581"  # which SentencePiece writes before the first unit of a word
 Neighbours = list[tuple[str, float]]
 
 
 class StoredVectors(NamedTuple):
-    """What a model folder holds: V words, vectors (V, E), how often each word was seen, and the output side of NCE."""
+    """What a model folder holds: V words, vectors (V, E), and how often each word was seen."""
 
     words: list[str]
     vectors: Matrix
     counts: npt.NDArray[np.int64] | None = None
-    outputs: Matrix | None = None  # (V, E)
-    bias: Matrix | None = None  # (V,)
 
 
 class Coverage(NamedTuple):
@@ -120,7 +119,8 @@ class Embeddings:
 
     def __getitem__(self, word: str) -> Matrix:
         """Return the vector of a word, (E,) and read-only; raises UsageError for one that has none."""
-        self._known([word])
+        if word not in self:
+            raise self._unknown(word)
         vector: Matrix = self.vectors[self._places[word]]
         return vector
 
@@ -145,35 +145,36 @@ class Embeddings:
         keyed.norms[keyed.norms == 0] = 1  # a vector of zeros is near to nothing, and no division by zero
         return keyed
 
-    def nearest(self, word: str | Matrix, n: int = 10) -> Neighbours:
-        """Return the `n` words nearest to a word, itself left out, with the cosine of each, nearest first.
+    def nearest(self, word: str | Matrix, count: int = 10) -> Neighbours:
+        """Return the `count` words nearest to a word, itself left out, with the cosine of each, nearest first.
 
-        word: a word, or any vector (E,). Raises UsageError, with the nearest spellings, for a word without a vector.
+        word: a word, in a form that has a vector as in `lookup`, of units also the one that begins a word (`▁king`); or
+        any vector (E,). Raises UsageError, with the nearest spellings, for a word without a vector.
         """
         if isinstance(word, str):
-            self._known([word])
+            word = self._meant(word)
         elif np.shape(word) != (self.vector_size,):
             raise UsageError(sentence("word", f"be a word or a vector of {self.vector_size}", str(np.shape(word))))
-        return self._similar([word], [], n)
+        return self._similar([word], [], count)
 
-    def analogy(self, a: str, b: str, c: str, n: int = 10) -> Neighbours:
-        """Return the `n` likeliest answers to "a is to b as c is to …", with the cosine of each, likeliest first.
+    def analogy(self, a: str, b: str, c: str, count: int = 10) -> Neighbours:
+        """Return the `count` likeliest answers to "a is to b as c is to …", with the cosine of each, likeliest first.
 
         `analogy("man", "king", "woman")` looks for queen: the words nearest to king - man + woman, of unit vectors,
-        those three left out (3CosAdd, Mikolov et al. 2013). Raises UsageError for a word without a vector.
+        those three left out (3CosAdd, Mikolov et al. 2013). Words are taken, and refused, as in `nearest`.
         """
-        self._known([a, b, c])
-        return self._similar([b, c], [a], n)
+        a, b, c = map(self._meant, (a, b, c))
+        return self._similar([b, c], [a], count)
 
     def similarity(self, a: str, b: str) -> float:
-        """Return the cosine between two words, -1 to 1; raises UsageError for a word without a vector."""
-        self._known([a, b])
+        """Return the cosine between two words, -1 to 1; they are taken, and refused, as in `nearest`."""
+        a, b = map(self._meant, (a, b))
         return float(self.keyed_vectors.cosine_similarities(self[a], self[b][None])[0])
 
-    def _similar(self, positive: Sequence[str | Matrix], negative: Sequence[str], n: int) -> Neighbours:
-        if n < 1:
-            raise UsageError(sentence("n", "be 1 or more", n))
-        found = self.keyed_vectors.most_similar(list(positive), list(negative), topn=n)
+    def _similar(self, positive: Sequence[str | Matrix], negative: Sequence[str], count: int) -> Neighbours:
+        if count < 1:
+            raise UsageError(sentence("count", "be 1 or more", count))
+        found = self.keyed_vectors.most_similar(list(positive), list(negative), topn=count)
         return [(str(word), float(cosine)) for word, cosine in found]
 
     def lookup(self, tokens: Sequence[str]) -> tuple[Matrix, npt.NDArray[np.bool_]]:
@@ -194,11 +195,14 @@ class Embeddings:
 
         matrix, found, coverage = self._lookup(tokens)
         drawn = torch.randn(len(tokens) - coverage.found, self.vector_size, generator=generator).numpy()
-        matrix[~found] = self.vectors.mean(0, np.float64) + self.vectors.std(0, np.float64) * drawn
+        known = self.vectors if self.counts is None else self.vectors[self.counts > 0]
+        matrix[~found] = known.mean(0, np.float64) + known.std(0, np.float64) * drawn
         return torch.from_numpy(matrix), coverage
 
     def _lookup(self, tokens: Sequence[str]) -> tuple[Matrix, npt.NDArray[np.bool_], Coverage]:
         hits = [self._hit(token) for token in tokens]
+        if self.counts is not None:  # a unit that never stood in the text has a row that was never trained
+            hits = [hit if hit and self.counts[hit[1]] else None for hit in hits]
         ranks = [hit and hit[0] for hit in hits]
         found = np.array([hit is not None for hit in hits], np.bool_)
         matrix = np.zeros((len(tokens), self.vector_size), np.float32)
@@ -228,13 +232,21 @@ class Embeddings:
         counts = None if self.counts is None else self.counts.tolist()
         return write_vectors(path, self.words, self.vectors, format=format, counts=counts, replace=replace)
 
-    def _known(self, words: Iterable[str]) -> None:
-        """Raise UsageError, with the nearest spellings, for the first word without a vector."""
-        for word in words:
-            if word not in self:
-                near = ", ".join(f"`{other}`" for other in _nearest_spellings(word, self.words))
-                hint = f"; nearest spellings: {near}" if near else ""
-                raise UsageError(sentence(word, f"be one of the {len(self):,} words", f"none{hint}", quote=False))
+    def _meant(self, word: str) -> str:
+        """Return the word with a vector that a query means; raises UsageError where there is none."""
+        for form in (word, f"{_WORD_START}{word}"):
+            if hit := self._hit(form):
+                return self.words[hit[1]]
+            if not word.strip():  # or a blank line would ask for the start of a word alone
+                break
+        raise self._unknown(word)
+
+    def _unknown(self, word: str) -> UsageError:
+        must = f"be one of the {len(self):,} words"
+        if not word.strip():
+            return UsageError(sentence("word", must, "blank", quote=False))
+        near = ", ".join(f"`{other}`" for other in _nearest_spellings(word, self.words))
+        return UsageError(sentence(word, must, f"none; nearest spellings: {near}" if near else "none", quote=False))
 
 
 def _placeholder(token: str) -> str:
@@ -272,8 +284,7 @@ def _file(path: Path) -> Path:
 
 def to_files(stored: StoredVectors) -> dict[str, bytes]:
     """Return the contents of a model folder's files by role: `vectors.safetensors` and `words.json`."""
-    tensors = {"vectors": stored.vectors, "outputs": stored.outputs, "bias": stored.bias}
-    arrays = {name: np.ascontiguousarray(one, np.float32) for name, one in tensors.items() if one is not None}
+    arrays = {"vectors": np.ascontiguousarray(stored.vectors, np.float32)}
     listed = {"words": stored.words, "counts": None if stored.counts is None else stored.counts.tolist()}
     text = json.dumps(listed, ensure_ascii=False).encode()
     return {"vectors.safetensors": safetensors.numpy.save(arrays), "words.json": text}
@@ -285,13 +296,7 @@ def from_files(files: Mapping[str, bytes], where: str) -> StoredVectors:
         arrays = safetensors.numpy.load(files["vectors.safetensors"])
         listed = json.loads(files["words.json"])
         words, counts = listed["words"], listed["counts"]
-        stored = StoredVectors(
-            words,
-            arrays["vectors"],
-            None if counts is None else np.array(counts, np.int64),
-            arrays.get("outputs"),
-            arrays.get("bias"),
-        )
+        stored = StoredVectors(words, arrays["vectors"], None if counts is None else np.array(counts, np.int64))
         fits = len({*words}) == len(words) == len(stored.vectors) and stored.vectors.ndim == 2
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError, safetensors.SafetensorError):
         fits = False

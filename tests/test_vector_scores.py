@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,17 @@ import pytest
 
 from nlpseq import vector_scores
 from nlpseq.corpora import load_corpus
-from nlpseq.errors import CorpusError
+from nlpseq.errors import CorpusError, UsageError
 from nlpseq.report import Table
-from nlpseq.vector_scores import Pair, Question, WordTest, evaluate, load_tests, local_tests
+from nlpseq.vector_scores import (
+    Pair,
+    Question,
+    WordTest,
+    evaluate,
+    evaluate_embeddings,
+    load_tests,
+    local_tests,
+)
 from nlpseq.vectors import Embeddings
 
 SIZE = 12
@@ -120,6 +129,13 @@ def test_pairs_are_scored_by_gensim(tmp_path: Path):
     assert score.high == pytest.approx(math.tanh(math.atanh(score.value) + spread), abs=1e-4)
 
 
+def test_a_table_of_pairs_is_called_by_its_test():
+    tests = [WordTest(name, f"corpus {name}", [Pair("w0", "w3", 1.0)]) for name in ("one", "two")]
+    assert [block.title for block in evaluate(made(), tests).blocks] == [
+        f"Word pairs: corpus {n}" for n in ("one", "two")
+    ]
+
+
 def test_a_word_that_begins_with_a_hash_is_no_comment():
     vectors = np.random.default_rng(4).normal(size=(5, 3))
     for first in ("a", "#a"):
@@ -137,6 +153,7 @@ def test_what_cannot_be_computed_is_not_a_number():
     found = evaluate(made(), tests)
     assert [score.value for score in found.scores.values()] == pytest.approx([math.nan, math.nan, 0], nan_ok=True)
     assert [score.n for score in found.scores.values()] == [1, 0, 1]
+    assert [block.title for block in found.blocks] == ["Word pairs: mine"]  # no table of questions never asked
     equal = Embeddings(["a", "b", "c"], np.ones((3, 2)))
     same = evaluate(equal, [WordTest("pairs", "mine", [Pair("a", "b", 1), Pair("a", "c", 2), Pair("b", "c", 3)])])
     assert math.isnan(same.scores["pairs"].value)
@@ -228,9 +245,38 @@ def test_the_command_prints_scores_and_writes_a_report_only_where_it_is_told_to(
     assert sorted(tmp_path.iterdir()) == before
     again = run("embed", "evaluate", "--vectors", tmp_path / "v", "--corpus", file, "--out", tmp_path / "report")
     assert again.out == outcome.out
+    assert f"The report is {tmp_path / 'report' / 'report.html'}." in again.err
+    assert "The report is" not in outcome.err
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     assert report["scores"]["analogies"]["n"] == 200 - report["counts"]["analogies_out_of_vocabulary"]
     assert "category 2" in (tmp_path / "report" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("model", "`out` must be a folder without a model, which has a report of its own, but is a model's (model)."),
+        ("file", "`out` must be a folder, but is in or at a file (file)."),
+        ("file/below", "`out` must be a folder, but is in or at a file (file)."),
+    ],
+)
+def test_a_report_neither_replaces_a_model_s_nor_a_file(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, said: str
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+    for name in ("file", "model/manifest.json", "model/report.json", "model/report.html"):
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(UsageError, match=re.escape(said)):
+        evaluate_embeddings(made(), tmp_path / "no tests", out=out)
+    outcome = run("embed", "evaluate", "--vectors", "no vectors", "--out", out)  # refused before these are looked for
+    assert (outcome.code, outcome.out, outcome.sentences) == (2, "", [said])
+    assert {path.read_text() for path in tmp_path.rglob("*") if path.is_file()} == {"mine"}
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [
+        "manifest.json",
+        "report.html",
+        "report.json",
+    ]
 
 
 @pytest.mark.real
@@ -245,3 +291,10 @@ def test_on_the_glove_vectors_the_scores_are_those_that_gensim_gives():
     assert found.scores["ws353"].value == pytest.approx(0.533, abs=5e-4)
     assert found.scores["simlex999"].value == pytest.approx(0.296, abs=5e-4)
     assert (found.scores["ws353"].n, found.scores["simlex999"].n) == (353, 998)
+
+
+@pytest.mark.parametrize("file", [True, False])
+def test_a_split_of_what_has_none_is_refused(tmp_path: Path, file: bool):
+    (tmp_path / "q.txt").write_text(": capitals\nparis france rome italy\n")
+    with pytest.raises(UsageError, match="`split` must be given for a corpus that has splits, but is given for"):
+        load_tests(tmp_path / "q.txt" if file else None, "test")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def test_man_is_to_king_as_woman_is_to_queen():
     units = {word: made()[word] / np.linalg.norm(made()[word]) for word in WORDS}
     asked = ["apple", "Paris", "man"]
     wanted = brute(made(), units["Paris"] - units["apple"] + units["man"], asked)
-    assert [word for word, _ in made().analogy(*asked, n=6)] == wanted
+    assert [word for word, _ in made().analogy(*asked, count=6)] == wanted
 
 
 def test_what_an_object_says_of_itself():
@@ -70,15 +71,31 @@ def test_a_vector_of_zeros_is_near_to_nothing():
     assert e.nearest("a", 2)[1][1] == 0
 
 
+def test_a_query_takes_the_form_of_a_word_that_has_a_vector_as_lookup_does():
+    e = made()
+    for asked, meant in (("KING", "king"), ("3,000.5", "[NUM]"), ("http://a.org/b", "[URL]"), ("Paris", "Paris")):
+        assert e.nearest(asked, 9) == e.nearest(meant, 9)
+        assert e.similarity(asked, "apple") == e.similarity(meant, "apple")
+        assert e.analogy(asked, "apple", "Queen", 9) == e.analogy(meant, "apple", "queen", 9)
+        assert meant not in dict(e.nearest(asked, 9))
+    with pytest.raises(UsageError, match="`KING` must be one of the 9 words, but is none; nearest spellings: `king`"):
+        e["KING"]  # as "KING" in e is false
+
+
+def test_a_query_of_units_takes_the_unit_that_begins_a_word():
+    units = Embeddings(
+        ["\u2581king", "s", "\u2581s", "\u2581", "\u2581Rome"], np.random.default_rng(1).normal(size=(5, 3))
+    )
+    for asked, meant in (("king", "\u2581king"), ("King", "\u2581king"), ("Rome", "\u2581Rome"), ("s", "s")):
+        assert units.nearest(asked, 5) == units.nearest(meant, 5)
+    for blank in ("", " "):
+        with pytest.raises(UsageError, match="`word` must be one of the 5 words, but is blank"):
+            units.nearest(blank)
+
+
 @pytest.mark.parametrize(
     ("word", "near"),
-    [
-        ("quen", "; nearest spellings: `queen`"),
-        ("KING", "; nearest spellings: `king`"),
-        ("paris", "; nearest spellings: `Paris`"),
-        ("zzzz", ""),
-        ("", ""),
-    ],
+    [("quen", "; nearest spellings: `queen`"), ("paris", "; nearest spellings: `Paris`"), ("zzzz", "")],
 )
 def test_an_unknown_word_is_a_sentence_with_the_nearest_spellings(word: str, near: str):
     e = made()
@@ -88,8 +105,8 @@ def test_an_unknown_word_is_a_sentence_with_the_nearest_spellings(word: str, nea
 
 
 def test_questions_that_make_no_sense():
-    with pytest.raises(UsageError, match="`n` must be 1 or more, but is 0"):
-        made().nearest("king", 0)
+    with pytest.raises(UsageError, match="`count` must be 1 or more, but is 0"):
+        made().nearest("king", count=0)
     with pytest.raises(UsageError, match=r'`word` must be a word or a vector of 6, but is "\(3,\)"'):
         made().nearest(np.zeros(3, np.float32))
 
@@ -149,19 +166,27 @@ def test_a_subset_keeps_the_order():
     assert e["queen"].tolist() == made()["queen"].tolist()
 
 
-@pytest.mark.parametrize("nce", [{}, {"outputs": np.ones((9, 6), np.float32), "bias": np.arange(9, dtype=np.float32)}])
 @pytest.mark.parametrize("counted", [True, False])
-def test_a_model_folder_gives_back_what_was_saved(tmp_path: Path, nce: dict, counted: bool):
+def test_a_model_folder_gives_back_what_was_saved(tmp_path: Path, counted: bool):
     e = made()
-    stored = StoredVectors(list(e.words), e.vectors, e.counts if counted else None, **nce)
+    stored = StoredVectors(list(e.words), e.vectors, e.counts if counted else None)
     artefact.save(tmp_path, STAGE, settings={}, files=to_files(stored), facts={"corpus": "mine"})
     loaded = Embeddings.load(tmp_path)
     assert (loaded.words, loaded.facts) == (e.words, {"corpus": "mine"})
     assert loaded.vectors.tobytes() == e.vectors.tobytes()
     assert (loaded.counts is not None) == counted
-    back = from_files(artefact.load(tmp_path, STAGE).files, "here")
-    for name in ("outputs", "bias"):
-        assert np.array_equal(getattr(back, name), nce.get(name)) if nce else getattr(back, name) is None
+
+
+def test_a_word_that_was_never_seen_counts_as_one_without_a_vector():
+    vectors = np.array([[1, 2], [3, 4], [1e-4, 1e-4]], np.float32)
+    e = Embeddings(["a", "b", "<go>"], vectors, [5, 5, 0])
+    table, coverage = e.init_table(["<go>", "a", *["x"] * 400], torch.Generator().manual_seed(1))
+    assert (coverage.found, coverage.tokens) == (1, 402)
+    assert e.lookup(["<go>", "b"])[1].tolist() == [False, True]
+    assert table[1].tolist() == [1, 2]
+    drawn = torch.cat([table[:1], table[2:]])
+    assert drawn.mean(0).tolist() == pytest.approx([2, 3], abs=0.2)  # of a and b alone
+    assert drawn.std(0).tolist() == pytest.approx([1, 1], abs=0.1)
 
 
 @pytest.mark.parametrize(
@@ -233,13 +258,52 @@ def test_the_commands_answer_arguments_and_lines(run, file: Path):
     assert [json.loads(line)["found"][0][0] for line in outcome.out.splitlines()] == ["queen", "queen"]
 
 
+def test_what_has_no_answer_leaves_an_empty_line_and_the_rest_is_answered(run, file: Path):
+    ask = ("embed", "nearest", "--vectors", file, "-n", 1)
+    lines = run(*ask, "king", "Man").out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["king", "Man"]
+    outcome = run(*ask, stdin=b"king\nkng\n\nMan\n")
+    assert outcome.code == 1
+    assert outcome.out.splitlines() == [lines[0], "", "", lines[1]]
+    unknown, blank = outcome.sentences
+    assert unknown == "line 2: `kng` must be one of the 9 words, but is none; nearest spellings: `king`."
+    assert blank == "line 3: `word` must be one of the 9 words, but is blank."
+    outcome = run(*ask, "kng", "Man")
+    assert (outcome.code, outcome.out, outcome.sentences) == (1, f"\n{lines[1]}\n", [unknown.removeprefix("line 2: ")])
+    outcome = run(*ask, "--json", stdin=b"kng\nking\n")
+    records = [json.loads(line) for line in outcome.out.splitlines()]
+    assert (outcome.code, records[0], len(records[1]["found"])) == (1, {"query": "kng", "found": []}, 1)
+    assert len(outcome.sentences) == 1
+
+
+def test_an_analogy_without_an_answer_leaves_an_empty_line_and_the_rest_is_answered(run, file: Path):
+    ask = ("embed", "analogy", "--vectors", file, "-n", 1)
+    stdin = b"man king\nman king wman\n\nMan\tKING\twoman\n"
+    outcome = run(*ask, stdin=stdin)
+    assert (outcome.code, outcome.out) == (1, "\n\n\nMan KING woman: queen 1.000\n")
+    for said, wanted in zip(
+        outcome.sentences, ('1: `words` must be three, .*"man king"', "2: `wman` must", "3: `words`"), strict=True
+    ):
+        assert re.match(f"line {wanted}", said)
+    records = [json.loads(line) for line in run(*ask, "--json", stdin=stdin).out.splitlines()]
+    assert records[:3] == [{"query": words, "found": []} for words in (["man", "king"], ["man", "king", "wman"], [])]
+    outcome = run(*ask, "man", "king", "wman")
+    assert (outcome.code, outcome.out) == (1, "\n")
+    assert outcome.sentences[0].startswith("`wman` must be")
+
+
+def test_a_word_without_neighbours_has_an_answer(run, tmp_path: Path):
+    Embeddings(["only"], [[1, 2]]).export(tmp_path / "v", format="word2vec")
+    outcome = run("embed", "nearest", "--vectors", tmp_path / "v", "only")
+    assert (outcome.code, outcome.out) == (0, "only: \n")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["nearest", "king"], "`model` must be given, or else vectors, but is absent"),
         (["nearest", "--model", "m", "--vectors", "v", "king"], "but is given beside --vectors"),
         (["nearest", "--vectors", "nope", "king"], "`nope` must be a whole file of word vectors, but cannot be read"),
-        (["nearest", "--vectors", "v.bin", "kng"], "nearest spellings: `king`"),
         (["analogy", "--vectors", "v.bin", "man", "king"], "`words` must be three, such as: man king woman, but is "),
         (["nearest", "--vectors", "v.bin", "-n", "0", "king"], "Invalid value for '-n'"),
         (["export", "--vectors", "v.bin", "--out", "v.bin"], "`out` must be a new file"),
@@ -259,6 +323,7 @@ def test_export_says_what_it_had_to_change_and_loading_what_it_left_out(run, tmp
     outcome = run("embed", "export", "--vectors", tmp_path / "v", "--format", "word2vec", "--out", tmp_path / "w")
     assert outcome.code == 0
     assert "1 rows of" in outcome.err
+    assert f"2 words with vectors of 2 numbers are in {tmp_path / 'w'}." in outcome.err
     assert "1 words have underscores now where they had spaces, which word2vec cannot hold" in outcome.err
     assert (tmp_path / "w").read_text() == "2 2\nNew_York 1 2\na 3 4\n"
     (tmp_path / "w").write_text("mine")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from nlpseq.progress import recorded, shown
 from nlpseq.settings import EmbedConfig
 
 if TYPE_CHECKING:
-    from nlpseq.vectors import Embeddings
+    from nlpseq.vectors import Embeddings, Neighbours
 
 __all__ = ["embed"]
 
@@ -61,19 +62,34 @@ def _opened(model: str | None, vectors: str | None) -> Embeddings:
         raise UsageError(sentence("model", "be given, or else vectors", found, "option --model", quote=False))
     embeddings = Embeddings.load(str(model or vectors))
     if repeated := embeddings.facts.get("repeated"):
-        say(f"warning: {repeated:,} rows of {vectors} repeat an earlier word and were left out")
+        say(f"warning: {repeated:,} rows of {model or vectors} repeat an earlier word and were left out")
     return embeddings
 
 
 _count = click.option("-n", "--count", default=10, type=click.IntRange(1), show_default=True, help="Words to print.")
 
 
-def _print_found(asked: str | list[str], found: list[tuple[str, float]], *, as_json: bool) -> None:
-    if as_json:
-        print_lines([json.dumps({"query": asked, "found": found}, ensure_ascii=False)])
-    else:
-        words = "  ".join(f"{word} {cosine:.3f}" for word, cosine in found)
-        print_lines([f"{asked if isinstance(asked, str) else ' '.join(asked)}: {words}"])
+def _print_answers(
+    queries: Iterable[str | list[str]], ask: Callable[[Any], Neighbours], *, as_json: bool, numbered: bool
+) -> None:
+    """Print a line for each query, an empty one for a query without an answer, which ends in exit code 1.
+
+    numbered: whether messages say which line of standard input a query is.
+    """
+    failed = False
+    for number, query in enumerate(queries, 1):
+        found: Neighbours = []
+        line = ""
+        try:
+            found = ask(query)
+            words = "  ".join(f"{word} {cosine:.3f}" for word, cosine in found)
+            line = f"{query if isinstance(query, str) else ' '.join(query)}: {words}"
+        except UsageError as error:
+            failed = True
+            say(f"nlpseq: line {number}: {error}" if numbered else f"nlpseq: {error}")
+        print_lines([json.dumps({"query": query, "found": found}, ensure_ascii=False) if as_json else line])
+    if failed:
+        sys.exit(1)
 
 
 @embed.command("nearest")
@@ -83,10 +99,14 @@ def _print_found(asked: str | list[str], found: list[tuple[str, float]], *, as_j
 def nearest_words(
     texts: tuple[str, ...], model: str | None, vectors: str | None, *, batch_size: int, as_json: bool, count: int
 ) -> None:
-    """Print the words nearest to each word, with their cosines."""
+    """Print the words nearest to each word, with their cosines.
+
+    A word without a vector as it is may have one in lowercase, or as [NUM] or [URL]. For one that has none an empty
+    line is printed, the reason goes to standard error, and the exit code at the end is 1.
+    """
     embeddings = _opened(model, vectors)
-    for word in chain.from_iterable(blocks(texts, batch_size)):
-        _print_found(word, embeddings.nearest(word, count), as_json=as_json)
+    words = chain.from_iterable(blocks(texts, batch_size))
+    _print_answers(words, lambda word: embeddings.nearest(word, count), as_json=as_json, numbered=not texts)
 
 
 @embed.command("analogy")
@@ -96,14 +116,25 @@ def nearest_words(
 def answer_analogies(
     texts: tuple[str, ...], model: str | None, vectors: str | None, *, batch_size: int, as_json: bool, count: int
 ) -> None:
-    """Print what answers "a is to b as c is to …", for three words, or three on each line of standard input."""
+    """Print what answers "a is to b as c is to …", for three words, or three on each line of standard input.
+
+    A word without a vector as it is may have one in lowercase, or as [NUM] or [URL]. For a line without an answer an
+    empty line is printed, the reason goes to standard error, and the exit code at the end is 1.
+    """
+    if texts:
+        _three(texts)
     embeddings = _opened(model, vectors)
-    for line in chain.from_iterable(blocks(("\t".join(texts),) if texts else (), batch_size)):
-        words = line.split("\t" if "\t" in line else None)
-        if len(words) != 3:
-            raise UsageError(sentence("words", "be three, such as: man king woman", " ".join(words)))
-        a, b, c = words
-        _print_found(words, embeddings.analogy(a, b, c, count), as_json=as_json)
+    lines = chain.from_iterable(blocks(("\t".join(texts),) if texts else (), batch_size))
+    questions = (line.split("\t" if "\t" in line else None) for line in lines)
+    _print_answers(
+        questions, lambda words: embeddings.analogy(*_three(words), count), as_json=as_json, numbered=not texts
+    )
+
+
+def _three(words: Sequence[str]) -> tuple[str, str, str]:
+    if len(words) != 3:
+        raise UsageError(sentence("words", "be three, such as: man king woman", " ".join(words)))
+    return words[0], words[1], words[2]
 
 
 @embed.command("evaluate")
@@ -111,12 +142,16 @@ def answer_analogies(
 @click.option("--corpus", metavar="NAME|PATH", help="Word pairs or analogies; WS-353, SimLex-999, Google's if absent.")
 @click.option("--split", metavar="NAME", help="Split of the corpus; all that are tests when absent.")
 @click.option("--out", metavar="DIR", help="Folder for report.json and report.html; not written when absent.")
-def evaluate_embeddings(model: str | None, vectors: str | None, corpus: str | None, **further: Any) -> None:
+def evaluate_embeddings(
+    model: str | None, vectors: str | None, *, corpus: str | None, split: str | None, out: str | None
+) -> None:
     """Print the scores of word vectors on word pairs and analogies."""
     from nlpseq.report import Table
-    from nlpseq.vector_scores import evaluate_embeddings
+    from nlpseq.vector_scores import check_report_folder, evaluate_embeddings
 
-    report = evaluate_embeddings(_opened(model, vectors), corpus, **further)
+    if out is not None:
+        check_report_folder(out)  # reading large vectors takes long
+    report = evaluate_embeddings(_opened(model, vectors), corpus, split=split, out=out)
     for name, score in report.scores.items():
         interval = "" if score.low is None else f"  [{score.low:.3f}, {score.high:.3f}]"
         print_lines([f"{name:18} {score.value:7.3f}{interval}  n={score.n}  {score.signature}"])
@@ -124,6 +159,8 @@ def evaluate_embeddings(model: str | None, vectors: str | None, corpus: str | No
     for table in report.blocks:
         if isinstance(table, Table) and table.columns[0] == "category":
             print_lines([f"{table.title}: {'; '.join(table.columns)}", *map(_row, table.rows)])
+    if out is not None:
+        say(f"The report is {Path(out) / 'report.html'}.")
 
 
 def _row(cells: Sequence[object]) -> str:
@@ -137,6 +174,8 @@ def _row(cells: Sequence[object]) -> str:
 @click.option("--replace", is_flag=True, help="Replace a file that is there.")
 def export_vectors(model: str | None, vectors: str | None, *, format: Any, out: str, replace: bool) -> None:
     """Write vectors for word2vec and gensim, GloVe's readers, or (tsv) the embedding projector."""
-    changed = _opened(model, vectors).export(out, format=format, replace=replace)
+    embeddings = _opened(model, vectors)
+    changed = embeddings.export(out, format=format, replace=replace)
+    say(f"{len(embeddings):,} words with vectors of {embeddings.vector_size:,} numbers are in {out}.")
     if changed:
         say(f"warning: {changed:,} words have underscores now where they had spaces, which {format} cannot hold")
