@@ -9,29 +9,55 @@ from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from nlpseq.config import settings_of
 from nlpseq.corpora import Corpus
 from nlpseq.errors import ArtefactError, sentence
 from nlpseq.metrics import Score
-from nlpseq.report import Block, Chart, Map, Report, Series, Table
+from nlpseq.report import Block, Chart, Map, Paragraph, Report, Series, Table
+from nlpseq.settings import WordsConfig
 from nlpseq.vector_scores import Evaluation, WordTest, evaluate, local_tests
 from nlpseq.vectors import STAGE, Embeddings
 from nlpseq.word_training import HeldOut
 
-__all__ = ["HELD_OUT", "embedding_report", "scores_line", "tests_at_hand"]
+__all__ = ["MEASURES", "Measure", "embedding_report", "noun", "scores_line", "tests_at_hand"]
 
-# How the measures on held-out text are called, and whether its pairs are drawn from thinned text, as in training.
-HELD_OUT: Mapping[str, bool] = MappingProxyType({"thinned out as in training": True, "as it stands": False})
+
+class Measure(NamedTuple):
+    """What is measured on held-out text: drawn from thinned text as in training or not, of the model or a yardstick."""
+
+    thinned: bool
+    unigram: bool  # of each word's share of the text alone, on the same pairs
+
+    @property
+    def text(self) -> str:
+        """What the text is called."""
+        return "thinned out as in training" if self.thinned else "as it stands"
+
+
+MEASURES: Mapping[str, Measure] = MappingProxyType(
+    {
+        "perplexity": Measure(thinned=True, unigram=False),
+        "perplexity_unigram": Measure(thinned=True, unigram=True),
+        "perplexity_not_thinned": Measure(thinned=False, unigram=False),
+        "perplexity_not_thinned_unigram": Measure(thinned=False, unigram=True),
+    }
+)
 _SHOWN = 12  # words whose neighbours are shown
 _NEIGHBOURS = 8
 _MAPPED = 150  # words of the map
 
 Records = Sequence[Mapping[str, Any]]
 Matrix = npt.NDArray[np.float32]
+
+
+def noun(fingerprint: Mapping[str, Any]) -> str:
+    """Return what has the vectors: a word, or a unit of a tokeniser."""
+    return "unit" if fingerprint.get("tokenizer") else "word"
 
 
 def tests_at_hand(corpus: Corpus) -> list[WordTest]:
@@ -46,7 +72,7 @@ def embedding_report(
 ) -> Report:
     """Return scores, curves, neighbours and a map of word vectors.
 
-    embeddings: with the facts of their training; held: by the names of `HELD_OUT`, empty where nothing was measured;
+    embeddings: with the facts of their training; held: by the names of `MEASURES`, empty where nothing was measured;
     tests: to be scored; log: `metrics.jsonl` of the training. Raises ArtefactError for a damaged log.
     """
     started = time.perf_counter()
@@ -55,18 +81,25 @@ def embedding_report(
     found = evaluate(embeddings, tests)
     directions = embeddings.vectors / np.maximum(np.linalg.norm(embeddings.vectors, axis=1, keepdims=True), 1e-12)
     records = _records(log)
-    blocks = [*_losses(records), *_normaliser(held), *found.blocks]
+    scores = _told(found) | perplexities(held, facts)
+    blocks = [*_explained(scores), *_losses(records, noun(facts["fingerprint"])), *_normaliser(held), *found.blocks]
     blocks += [_neighbours(embeddings, directions), _map(embeddings, directions)]
     return Report(
         stage=STAGE,
         corpus=f"{facts['corpus']} ({', '.join(facts['columns'])})",
         split=str(facts["fingerprint"]["splits"]),
-        scores=_told(found) | perplexities(held),
+        scores=scores,
         seconds=round(60 * facts["minutes"] + time.perf_counter() - started, 3),
-        settings={name: value for name, value in facts["fingerprint"].items() if value not in ("", None)},
+        settings=_settings(facts["fingerprint"]),
         counts=_counts(facts, records) | found.counts,
         blocks=blocks,
     )
+
+
+def _settings(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was set and had an effect: with a tokeniser, the settings of words have none."""
+    idle = {item.name for item in settings_of(WordsConfig)} if fingerprint.get("tokenizer") else set()
+    return {name: value for name, value in fingerprint.items() if value not in ("", None) and name not in idle}
 
 
 def _told(found: Evaluation) -> dict[str, Score]:
@@ -85,25 +118,61 @@ def scores_line(report: Report) -> str:
     return ", ".join(f"{name} {score.value:.4g}" for name, score in report.scores.items()) or "No scores."
 
 
-def perplexities(held: Mapping[str, HeldOut]) -> dict[str, Score]:
-    """Return the full softmax' perplexity on held-out pairs, of thinned text and of text as it stands."""
-    scores = {}
-    for name, found in held.items():
-        signature = f"softmax:full|pairs:held-out,windows drawn|text:{name}"
-        score = Score(found.perplexity, None, None, found.pairs, signature)
-        scores["perplexity" if HELD_OUT[name] else "perplexity_not_thinned"] = score
-    return scores
+def perplexities(held: Mapping[str, HeldOut], facts: Mapping[str, Any]) -> dict[str, Score]:
+    """Return the full softmax' perplexity on held-out pairs, by the names of `MEASURES`; facts: of the training."""
+    return {
+        name: Score(found.perplexity, None, None, found.pairs, _signature(MEASURES[name], found, facts))
+        for name, found in held.items()
+    }
+
+
+def _signature(measure: Measure, found: HeldOut, facts: Mapping[str, Any]) -> str:
+    """Return all that a perplexity depends on besides the corpus and the vectors."""
+    settings = facts["fingerprint"]
+    word = noun(settings)
+    normal = "+".join(name for name in ("lowercase", "numbers", "links") if settings[name]) or "none"
+    parts = {
+        "softmax": "full",
+        "model": "unigram" if measure.unigram else settings["architecture"],
+        "window": f"{settings['window']}{',dynamic' if settings['dynamic_window'] else ''}",
+        "text": measure.text,
+        "subsample": settings["subsample"] if measure.thinned else None,
+        "vocabulary": facts["vocabulary"],
+        **({"tokenizer": settings["text of the tokenizer"]} if word == "unit" else {"normalised": normal}),
+        "tokens": f"{facts['held_words']} held-out {word}s",
+        "pairs": found.pairs,
+    }
+    return "|".join(f"{name}:{'none' if value is None else value}" for name, value in parts.items())
+
+
+def _explained(scores: Mapping[str, Score]) -> list[Block]:
+    """Return a sentence on each kind of score that there is."""
+    told = []
+    if any(name.startswith("analogies") for name in scores):
+        told.append(
+            "Analogies: the share of questions (a is to b as c is to …) to which the nearest word is the right one, of "
+            "those whose four words all have a vector; “all”: of all questions, those with an unknown word being wrong."
+        )
+    if "perplexity" in scores:
+        told.append(
+            "Perplexity: among how many equally likely words the model is in doubt about a word's neighbour; “unigram” "
+            "is that of each word's share of the text alone, on the same pairs: a model that has learnt something is "
+            "below it on thinned text, as it was trained on, but need not be on text as it stands."
+        )
+    return [Paragraph(" ".join(told), "How to read the scores")] if told else []
 
 
 def _counts(facts: Mapping[str, Any], records: Records) -> dict[str, Any]:
     seconds = sum(r["seconds"] for r in records)
+    word = noun(facts["fingerprint"])
     return {
-        "words_with_a_vector": facts["vocabulary"],
-        "words_of_text": facts["words"],
-        "dropped_as_too_rare": facts["words_dropped"],
-        "documents": facts["documents"],
+        f"{word}s_with_a_vector": facts["vocabulary"],
+        f"{word}s_of_training_text": facts["words"],
+        **({"words_dropped_as_too_rare": facts["words_dropped"]} if word == "word" else {}),
+        "training_documents": facts["documents"],
+        f"held_out_{word}s": facts["held_words"],
         "held_out_documents": facts["held_documents"],
-        "training_words_per_second": round(facts["words_trained"] / max(seconds, 1e-9)),
+        f"{word}s_trained_per_second": round(facts["words_trained"] / max(seconds, 1e-9)),
     }
 
 
@@ -115,8 +184,8 @@ def _records(log: Path) -> Records:
         raise ArtefactError(sentence(str(log), must, "damaged", quote=False)) from None
 
 
-def _losses(records: Records) -> list[Block]:
-    """Return the curve of the loss, and its true mean over every epoch."""
+def _losses(records: Records, word: str) -> list[Block]:
+    """Return the curve of the loss, and its true mean over every epoch; word: what the text is made of."""
     points = [(r["tokens"], r["loss"]) for r in records if r["noise_words"]]
     curve = Series("training", [x for x, _ in points], [y for _, y in points])
     rows = []
@@ -127,9 +196,9 @@ def _losses(records: Records) -> list[Block]:
         loss = sum(r["loss"] * r["noise_words"] for r in of_epoch) / max(1, noise)
         rows.append((epoch + 1, loss, noise, seconds, of_epoch[-1]["rate"]))
     titles = ("epoch", "loss", "noise words measured", "seconds", "learning rate at its end")
-    note = "Mean over the noise words of every sixteenth block, in nats for each noise word."
+    note = "Mean over the noise words of one block in 32, in nats for each noise word."
     return [
-        Chart("Loss per noise word", [curve], "words of text", "nats per noise word", note=note),
+        Chart("Loss per noise word", [curve], f"{word}s of text", "nats per noise word", note=note),
         Table("Loss per noise word, each epoch", titles, rows, note),
     ]
 
@@ -138,10 +207,19 @@ def _normaliser(held: Mapping[str, HeldOut]) -> list[Block]:
     """Return how far from 1 the softmax' normaliser Z is that was never computed in training."""
     if not held:
         return []
-    rows = [(n, h.log_z_mean, h.log_z_deviation, h.perplexity, h.pairs) for n, h in held.items()]
-    titles = ("held-out text", "mean of log Z", "its deviation", "perplexity", "pairs")
-    note = "Log Z is 0 where the model is normalised without being told to; the perplexity is that of the full softmax."
+    rows = [_measured(MEASURES[name], found) for name, found in held.items()]
+    titles = ("held-out text", "model", "mean of log Z", "its deviation", "perplexity", "pairs")
+    note = (
+        "On about 4,096 contexts of the held-out text. Log Z is 0 where the model is normalised without being told to; "
+        "the perplexity is that of the full softmax, and the yardstick that of each word's share of the text alone."
+    )
     return [Table("Normaliser and perplexity", titles, rows, note)]
+
+
+def _measured(measure: Measure, found: HeldOut) -> tuple[object, ...]:
+    if measure.unigram:  # whose shares add up to 1
+        return measure.text, "yardstick (unigram)", None, None, found.perplexity, found.pairs
+    return measure.text, "vectors", found.log_z_mean, found.log_z_deviation, found.perplexity, found.pairs
 
 
 def _is_word(word: str, letters: int) -> bool:

@@ -58,8 +58,9 @@ def held(folder: Path) -> Iterator[None]:
     """Hold a folder for one run, which alone may work in it; ArtefactError where another process does.
 
     A run that fails before it has anything worth keeping takes away what it made: its state and, where it was not there
-    before, the folder.
+    before, the folder. A folder that is not nlpseq's is refused before anything is written into it.
     """
+    _refuse_foreign(folder)
     new = not folder.exists()
     with lock(folder):
         try:
@@ -81,15 +82,8 @@ def finished(folder: Path, stage: str, *, wanted: Mapping[str, Any], replace: bo
     wanted: what `fingerprint` gave. Raises ArtefactError where the folder holds another finished run, or files that
     are not nlpseq's, unless `replace` is given; then it is False.
     """
-    if not (folder / MANIFEST).exists():
-        foreign = [p.name for p in folder.glob("*") if p.name not in (_LOCK, "resume")] if folder.is_dir() else []
-        if foreign and not any((folder / "resume").glob(f"*/{_OWN}")):
-            must = "be a new folder, an empty one, or one of nlpseq's"
-            raise ArtefactError(
-                sentence("out", must, f"a folder with {sorted(foreign)[0]} in it", str(folder), quote=False)
-            )
-        return False
-    if replace:
+    _refuse_foreign(folder)
+    if replace or not (folder / MANIFEST).exists():
         return False
     held = read_manifest(folder)
     if held["stage"] == stage and held["facts"].get("fingerprint") == dict(wanted):
@@ -98,6 +92,15 @@ def finished(folder: Path, stage: str, *, wanted: Mapping[str, Any], replace: bo
         _refuse(folder, held["facts"].get("fingerprint") or {}, wanted)
     _refuse(folder, {"stage": held["stage"]}, {"stage": stage})
     return False
+
+
+def _refuse_foreign(folder: Path) -> None:
+    if (folder / MANIFEST).exists() or any((folder / "resume").glob(f"*/{_OWN}")):
+        return
+    foreign = sorted(p.name for p in folder.glob("*") if p.name not in (_LOCK, "resume"))
+    if foreign:
+        must = "be a new folder, an empty one, or one of nlpseq's"
+        raise ArtefactError(sentence("out", must, f"a folder with {foreign[0]} in it", str(folder), quote=False))
 
 
 def state_folder(folder: Path, wanted: Mapping[str, Any]) -> Path:

@@ -11,26 +11,37 @@ from nlpseq.errors import UsageError, sentence
 from nlpseq.settings import PretrainedConfig
 from nlpseq.vectors import Coverage, Embeddings
 
-__all__ = ["start_from_vectors"]
+__all__ = ["open_vectors", "start_from_vectors"]
+
+
+def open_vectors(config: PretrainedConfig, size: int) -> Embeddings | None:
+    """Return the vectors that a configuration names, None where it names none.
+
+    size: that of the layers which shall start from them. Raises ArtefactError or CorpusError for what cannot be read,
+    UsageError where the size is another.
+    """
+    if config.embeddings is None:
+        return None
+    found = Embeddings.load(config.embeddings)
+    if found.vector_size != size:
+        fits = f"`--embed-size {found.vector_size}` would fit"
+        must = f"be {found.vector_size}, the size of the vectors of {config.embeddings} ({fits})"
+        raise UsageError(sentence("embed_size", must, size))
+    return found
 
 
 def start_from_vectors(
-    layers: Sequence[nn.Embedding], config: PretrainedConfig, tokens: Sequence[str], *, seed: int
+    layers: Sequence[nn.Embedding], vectors: Embeddings, *, tokens: Sequence[str], freeze: bool, seed: int
 ) -> Coverage:
-    """Fill embedding layers with the vectors that `config.embeddings` names, and return how many tokens these cover.
+    """Fill embedding layers with vectors of their size, and return how many tokens these cover.
 
-    layers: each with a row for each of `tokens`; seed: of the rows of tokens without a vector, drawn with the vectors'
-    own mean and deviation. The table is scaled to the deviation that the layer had, since an output layer may share
-    it. With `config.freeze` the layers are not trained. Raises UsageError where the size is another.
+    layers: each with a row for each of `tokens`; freeze: do not train them; seed: of the rows of tokens without a
+    vector, drawn with the vectors' own mean and deviation. The table is scaled to the deviation that the layer had,
+    since an output layer may share it.
     """
-    found = Embeddings.load(str(config.embeddings))
-    size = layers[0].embedding_dim
-    if found.vector_size != size:
-        must = f"be {found.vector_size}, the size of the vectors of {config.embeddings}"
-        raise UsageError(sentence("embed_size", must, size))
-    table, coverage = found.init_table(tokens, torch.Generator().manual_seed(seed))
+    table, coverage = vectors.init_table(tokens, torch.Generator().manual_seed(seed))
     for layer in layers:
         with torch.no_grad():
             layer.weight.copy_(table * (layer.weight.std() / table.std().clamp_min(1e-12)))
-        layer.weight.requires_grad_(not config.freeze)
+        layer.weight.requires_grad_(not freeze)
     return coverage

@@ -309,6 +309,4 @@ class EmbedConfig:
             yield sentence("final_rate", "be at most learning_rate", self.model.final_rate)
         for item in settings_of(WordsConfig) if self.tokenizer else ():
             if (value := getattr(self.words, item.name)) != item.default:
-                yield sentence(
-                    item.name, "be left out where tokenizer is given, whose units are as it made them", value
-                )
+                yield sentence(item.name, "be left out where tokenizer is given, which has its own settings", value)

@@ -12,13 +12,18 @@ import pytest
 from test_embed_stage import ANIMALS, DEEDS, MACHINES, RUNS, lines, small
 
 from nlpseq import Embeddings, train_embeddings
-from nlpseq.embed_report import chosen, embedding_report
+from nlpseq.embed_report import chosen, embedding_report, perplexities
 from nlpseq.errors import ArtefactError
-from nlpseq.report import Map, Table
+from nlpseq.metrics import Score
+from nlpseq.report import Map, Paragraph, Table
+from nlpseq.vector_scores import Question, WordTest
 from nlpseq.word_training import HeldOut
 
+WANTED = {"splits": "train", "tokenizer": None, "text of the tokenizer": "", "architecture": "cbow", "window": 3,
+          "dynamic_window": True, "subsample": 0.01, "lowercase": True, "numbers": False, "links": True,
+          "min_count": 5, "max_words": None}  # fmt: skip
 FACTS = {"corpus": "farm", "columns": ["text"], "vocabulary": 4, "words": 9, "words_dropped": 1, "documents": 2,
-         "held_documents": 1, "words_trained": 900, "minutes": 0.5, "fingerprint": {"splits": "train"}}  # fmt: skip
+         "held_documents": 1, "held_words": 6, "words_trained": 900, "minutes": 0.5, "fingerprint": WANTED}  # fmt: skip
 
 
 @pytest.fixture
@@ -91,17 +96,69 @@ def test_the_loss_of_an_epoch_is_the_mean_over_its_noise_words(tmp_path: Path):
     table = block(found, "Loss per noise word, each epoch")
     assert [(row[0], round(row[1], 6), row[2]) for row in table.rows] == [(1, 0.45, 400), (2, 0.3, 100)]
     assert list(block(found, "Loss per noise word").series[0].y) == [0.6, 0.4, 0.3]
-    assert found.counts["training_words_per_second"] == 450
+    assert found.counts["words_trained_per_second"] == 450
 
 
 def test_held_out_figures_are_scores_with_their_signature(tmp_path: Path):
     nothing = HeldOut(float("nan"), float("nan"), float("nan"), 0)  # of text without a pair
-    held = {"thinned out as in training": HeldOut(0.1, 0.2, 50.0, 7), "as it stands": nothing}
+    held = {"perplexity": HeldOut(0.1, 0.2, 50.0, 7), "perplexity_unigram": HeldOut(0.0, 0.0, 60.0, 7),
+            "perplexity_not_thinned": nothing}  # fmt: skip
     found = report(tmp_path, vectors(["abcd"], [1]), held)
-    assert found.scores.keys() == {"perplexity"}
-    assert found.scores["perplexity"][:4] == (50.0, None, None, 7)
-    assert "text:thinned out as in training" in found.scores["perplexity"].signature
-    assert block(found, "Normaliser and perplexity").rows == [("thinned out as in training", 0.1, 0.2, 50.0, 7)]
+    assert found.scores.keys() == {"perplexity", "perplexity_unigram"}
+    assert found.scores["perplexity"] == Score(
+        *(50.0, None, None, 7),
+        "softmax:full|model:cbow|window:3,dynamic|text:thinned out as in training|subsample:0.01|vocabulary:4|"
+        "normalised:lowercase+links|tokens:6 held-out words|pairs:7",
+    )
+    assert "|model:unigram|" in found.scores["perplexity_unigram"].signature
+    table = block(found, "Normaliser and perplexity")
+    assert table.rows == [
+        ("thinned out as in training", "vectors", 0.1, 0.2, 50.0, 7),
+        ("thinned out as in training", "yardstick (unigram)", None, None, 60.0, 7),
+    ]
+    assert "On about 4,096 contexts" in table.note
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "part"),
+    [
+        ("perplexity", {"window": 4}, "window:4,dynamic"),
+        ("perplexity", {"dynamic_window": False}, "window:3"),
+        ("perplexity", {"subsample": None}, "subsample:none"),
+        ("perplexity_not_thinned", {}, "subsample:none"),
+        ("perplexity", {"lowercase": False, "links": False}, "normalised:none"),
+        ("perplexity", {"tokenizer": "units", "text of the tokenizer": "ab12"}, "tokenizer:ab12"),
+        ("perplexity", {"tokenizer": "units", "text of the tokenizer": "ab12"}, "tokens:6 held-out units"),
+    ],
+)
+def test_the_signature_tells_what_makes_a_perplexity_another(name: str, other: dict[str, object], part: str):
+    facts = FACTS | {"fingerprint": WANTED | other}
+    signature = perplexities({name: HeldOut(0.1, 0.2, 50.0, 7)}, facts)[name].signature
+    assert part in signature.split("|")
+
+
+def test_of_units_there_is_told_what_has_an_effect_and_by_their_name(tmp_path: Path):
+    found = Embeddings(["a", "b"], np.eye(2), [2, 1], facts=FACTS | {"fingerprint": WANTED | {"tokenizer": "units"}})
+    told = report(tmp_path, found)
+    assert told.settings.keys() == {"splits", "tokenizer", "architecture", "window", "dynamic_window", "subsample"}
+    assert told.counts["units_with_a_vector"] == 4
+    assert not any("word" in name for name in told.counts)
+    assert block(told, "Loss per noise word").x_label == "units of text"
+    plain = report(tmp_path, vectors(["abcd"], [1]))
+    assert plain.settings["numbers"] is False
+    assert plain.counts["words_dropped_as_too_rare"] == 1
+
+
+def test_a_sentence_explains_the_scores_that_there_are(tmp_path: Path):
+    assert not any(isinstance(one, Paragraph) for one in report(tmp_path, vectors(["abcd"], [1])).blocks)
+    held = {"perplexity": HeldOut(0.1, 0.2, 50.0, 7)}
+    told = block(report(tmp_path, vectors(["abcd"], [1]), held), "How to read the scores").text
+    assert told.startswith("Perplexity: ")
+    question = WordTest("analogies", "farm test", questions=[Question("", "one", "two", "three", "four")])
+    words = vectors(["one", "two", "three", "four"], [4, 3, 2, 1])
+    asked = embedding_report(words, held={}, tests=[question], log=tmp_path / "metrics.jsonl")
+    told = block(asked, "How to read the scores").text
+    assert re.fullmatch(r"Analogies: .* of those whose four words all have a vector; “all”: of all questions.*", told)
 
 
 def test_words_are_shown_by_rank_of_those_with_letters(tmp_path: Path):

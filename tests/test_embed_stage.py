@@ -1,9 +1,10 @@
-"""The embed stage in its folder: finished, stopped, resumed, refused, and what text without vectors gives."""
+"""The embed stage in its folder: finished, stopped, resumed, replaced."""
 
 from __future__ import annotations
 
 import itertools
 import json
+import math
 import random
 import re
 import shutil
@@ -151,8 +152,11 @@ def test_the_log_has_the_true_mean_loss_and_it_falls(finished: Path):
 def test_the_report_has_perplexity_normaliser_neighbours_and_a_map(finished: Path):
     report = json.loads((finished / "report.json").read_bytes())
     assert report["stage"] == "embed"
-    assert 5 < report["scores"]["perplexity"]["value"] < 88
-    assert 5 < report["scores"]["perplexity_not_thinned"]["value"] < 88
+    scores = report["scores"]
+    assert scores["perplexity"]["value"] < 0.9 * scores["perplexity_unigram"]["value"]
+    for name in ("perplexity", "perplexity_not_thinned"):
+        assert 5 < scores[name]["value"] < 88
+        assert scores[name]["n"] == scores[f"{name}_unigram"]["n"]
     assert report["counts"]["words_with_a_vector"] == 88
     page = (finished / "report.html").read_text("utf-8")
     for shown in (
@@ -243,6 +247,29 @@ def test_other_settings_train_too(text: Path, tmp_path: Path, options: dict[str,
     assert ("perplexity" in scores) == (options.get("objective") != "negative")
 
 
+def test_the_unigram_yardstick_is_the_perplexity_of_the_words_shares(text: Path, tmp_path: Path):
+    """Of a text of two words that are always beside each other: one is predicted as often as the other."""
+    (tmp_path / "c").mkdir()
+    for name, count in (("train", 4000), ("validation", 50)):
+        (tmp_path / "c" / f"{name}.txt").write_text("one two\nthree two\n" * count)
+    train_embeddings(small(tmp_path / "c", tmp_path / "m", subsample=None, min_count=1))
+    scores = json.loads((tmp_path / "m" / "report.json").read_bytes())["scores"]
+    shares = {"one": 1 / 4, "two": 1 / 2, "three": 1 / 4}
+    pairs = ["one", "two", "three", "two"]  # what is predicted, each as often
+    expected = math.exp(-sum(math.log(shares[word]) for word in pairs) / len(pairs))
+    assert scores["perplexity_unigram"]["value"] == pytest.approx(expected, rel=1e-4)
+    assert scores["perplexity_not_thinned_unigram"]["value"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_it_says_where_the_report_is_and_counts_units_where_these_are_embedded(run, trained: Path, tmp_path: Path):
+    options = {"tokenizer": str(trained / "units"), "source": "en", "target": "fr"}
+    outcome = run(*words(trained / "pairs.tsv", tmp_path / "m", **options))
+    assert outcome.code == 0, outcome.err
+    assert outcome.err.endswith(f"\nThe report is {tmp_path / 'm' / 'report.html'}.\n")
+    assert re.search(r"\d units have a vector; [\d,]+ units of text in \d+ documents; [\d,]+ units of ", outcome.err)
+    assert "too rare" not in outcome.err
+
+
 def test_units_of_a_tokeniser_have_a_row_each_in_its_order(trained: Path, tmp_path: Path):
     options = {"tokenizer": str(trained / "units"), "source": "en", "target": "fr"}
     found = train_embeddings(small(trained / "pairs.tsv", tmp_path / "m", **options))
@@ -262,40 +289,6 @@ def test_a_loss_that_is_not_finite_stops_the_run(text: Path, tmp_path: Path, mon
     with pytest.raises(WorkError, match=r"`loss` must stay finite .* but is nan at word 65,\d{3}, learning rate"):
         train_embeddings(small(text, tmp_path / "m"))
     assert not (tmp_path / "m" / MANIFEST).exists()
-
-
-@pytest.mark.parametrize(
-    ("content", "options", "said"),
-    [
-        (
-            lines(5, 1),
-            {"min_count": 1000},
-            "`train` must have at least two different words that stand there 1000 times",
-        ),
-        ("word\n" * 50, {}, "mine.txt` must have at least 3 different rows to be cut"),
-        ("word\n" * 50, {"splits": "all"}, "`train` must have at least two different words"),
-        (" \n\t\n  \n   \n    \n", {}, "`train` must have at least two different words"),
-        ("", {}, "`mine.txt` must hold text, but is empty"),
-        ("a b c\nd \0 f\ng h i\n", {}, "`mine.txt` must be UTF-8 text, but is binary"),
-        (lines(50, 1), {"text": "body"}, "`body` must be one of the columns text"),
-        (
-            lines(50, 1),
-            {"splits": "unsupervised"},
-            "`unsupervised` must be a split of mine.txt (train, validation, test",
-        ),
-        (lines(50, 1), {"tokenizer": "nope"}, "`nope` must be the folder of a finished model, but is no folder."),
-        (lines(50, 1), {"final_rate": 0.5}, "`final_rate` must be at most learning_rate, but is 0.5"),
-        (lines(50, 1), {"text": "text", "source": "en"}, "`text` must be absent where source or target is given"),
-    ],
-)
-def test_what_gives_no_vectors_is_one_sentence_and_leaves_nothing(
-    run, tmp_path: Path, content: str, options: dict[str, object], said: str
-):
-    (tmp_path / "mine.txt").write_text(content)
-    outcome = run(*words(tmp_path / "mine.txt", tmp_path / "m", **options))
-    assert (outcome.code, outcome.out, len(outcome.sentences)) == (2, "", 1)
-    assert said in outcome.sentences[0]
-    assert not (tmp_path / "m").exists()
 
 
 def test_one_endless_line_is_a_corpus(run, tmp_path: Path):

@@ -117,6 +117,19 @@ def test_a_foreign_folder_is_refused_even_with_replace(tmp_path: Path):
             finished(tmp_path, "translate", wanted=ONE, replace=replacing)
 
 
+def test_nothing_is_written_into_a_foreign_folder(tmp_path: Path):
+    (tmp_path / "thesis").write_text("the user's")
+    with pytest.raises(ArtefactError, match="is a folder with thesis in it"), held(tmp_path):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis"]
+
+
+def test_a_lock_of_somebody_else_keeps_its_content(tmp_path: Path):
+    (tmp_path / ".lock").write_text("the user's")
+    with held(tmp_path):
+        assert (tmp_path / ".lock").read_text() == "the user's"
+
+
 def test_a_stopped_run_goes_on_and_another_one_is_refused(tmp_path: Path):
     state = stopped(tmp_path / "m", ONE)
     assert claim(tmp_path / "m", wanted=ONE, replace=False, resume=True) == state.parent

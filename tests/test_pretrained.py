@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from nlpseq.errors import UsageError
-from nlpseq.pretrained import start_from_vectors
+from nlpseq.pretrained import open_vectors, start_from_vectors
 from nlpseq.settings import PretrainedConfig
+from nlpseq.stages import translate
 
 TOKENS = ["[UNK]", "king", "Queen", "[NUM]", "x"]
 
@@ -25,11 +26,13 @@ def vectors(tmp_path: Path) -> Path:
     return path
 
 
-def started(path: Path, *, freeze: bool = False, size: int = 4, seed: int = 1) -> tuple[nn.Embedding, object]:
+def started(path: Path, *, freeze: bool = False, seed: int = 1) -> tuple[nn.Embedding, object]:
     torch.manual_seed(0)
-    layer = nn.Embedding(len(TOKENS), size)
+    layer = nn.Embedding(len(TOKENS), 4)
     nn.init.normal_(layer.weight, std=0.25)
-    return layer, start_from_vectors([layer], PretrainedConfig(str(path), freeze), TOKENS, seed=seed)
+    vectors = open_vectors(PretrainedConfig(str(path)), 4)
+    assert vectors is not None
+    return layer, start_from_vectors([layer], vectors, tokens=TOKENS, freeze=freeze, seed=seed)
 
 
 def test_covered_tokens_take_their_vectors_in_the_scale_of_the_layer(vectors: Path):
@@ -57,8 +60,32 @@ def test_frozen_layers_do_not_learn_and_others_do(vectors: Path):
 
 
 def test_another_size_is_said(vectors: Path):
-    with pytest.raises(UsageError, match=r"`embed_size` must be 4, the size of the vectors of .*v.txt, but is 6"):
-        started(vectors, size=6)
+    said = r"`embed_size` must be 4, the size of the vectors of .*v.txt \(`--embed-size 4` would fit\), but is 6\."
+    with pytest.raises(UsageError, match=said):
+        open_vectors(PretrainedConfig(str(vectors)), 6)
+    assert open_vectors(PretrainedConfig(), 6) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "`v.txt` must be a whole file of word vectors, but cannot be read"),
+        (b"king 1 2 3\nqueen 1 2", "`v.txt` must "),
+        (b"king 1 2 3\n", "`embed_size` must be 3, the size of the vectors of "),
+    ],
+)
+def test_vectors_that_cannot_be_taken_are_said_before_the_corpus_is_read(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, said: str
+):
+    if content is not None:
+        (tmp_path / "v.txt").write_bytes(content)
+    monkeypatch.setattr(translate, "_prepare", lambda *arguments: pytest.fail("the corpus is read"))
+    (tmp_path / "m").mkdir()
+    command = ["translate", "train", "--corpus", "phrasebook", "--out", tmp_path / "m", "--embeddings"]
+    done = run(*command, tmp_path / "v.txt", "--device", "cpu")
+    assert (done.code, len(done.sentences)) == (2, 1)
+    assert said in done.sentences[0]
+    assert [path.name for path in (tmp_path / "m").iterdir()] == [".lock"]
 
 
 def test_freezing_nothing_is_said(run):

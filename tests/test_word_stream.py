@@ -108,7 +108,8 @@ def test_case_numbers_and_links_as_they_are_set(tmp_path: Path):
 
 def test_the_units_of_a_tokeniser_keep_their_ids_and_both_columns_are_read(trained: Path, tmp_path: Path):
     tokenizer = Tokenizer.load(trained / "units")
-    found = stream(trained / "pairs.tsv", tmp_path / "s", tokenizer=str(trained / "units"), source="en", target="fr")
+    options = {"tokenizer": str(trained / "units"), "min_count": 5, "source": "en", "target": "fr"}
+    found = stream(trained / "pairs.tsv", tmp_path / "s", **options)
     assert found.words == tuple(tokenizer.units(range(len(tokenizer))))
     assert found.words[:6] == ("<pad>", "[UNK]", "<go>", "<eos>", "[NUM]", "[URL]")
     assert found.counts[:4].tolist() == [0, 0, 0, 0]

@@ -6,7 +6,7 @@ import math
 import mmap
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from nlpseq.artefact import save
 from nlpseq.batches import Ragged
 from nlpseq.config import check, to_plain
 from nlpseq.corpora import corpus_path
-from nlpseq.embed_report import HELD_OUT, embedding_report, scores_line, tests_at_hand
+from nlpseq.embed_report import MEASURES, embedding_report, noun, scores_line, tests_at_hand
 from nlpseq.errors import ArtefactError, Interrupted, WorkError, sentence
 from nlpseq.loop import Event, Log, Watch, save_state, signals, take_up, unwatched
 from nlpseq.report import write
@@ -31,7 +31,6 @@ from nlpseq.word_training import HeldOut, WordRun, WordStep, begin_words, fit_wo
 __all__ = ["train_embeddings"]
 
 _LOOK_SECONDS = 1.0  # between looks at losses: a look waits for the device
-_HELD_WORDS = 1 << 18  # of held-out text: all that is drawn of it is in memory at once
 
 
 def train_embeddings(config: EmbedConfig, *, watch: Watch = unwatched) -> Embeddings:
@@ -47,11 +46,12 @@ def train_embeddings(config: EmbedConfig, *, watch: Watch = unwatched) -> Embedd
     folder = Path(str(config.run.out))
     wanted = _wanted(config)
     with folders.held(folder):
-        if _finished(config, folder, wanted):
-            watch(Event("note", f"{folder} holds this very run, finished; nothing to do."))
-        else:
+        done = _finished(config, folder, wanted)
+        if not done:
             _train(config, folder, wanted, device=device, watch=watch)
         folders.release(folder, wanted)
+        report = f"The report is {folder / 'report.html'}."
+        watch(Event("note", f"{folder} holds this very run, finished; nothing to do." if done else report))
         return Embeddings.load(folder)
 
 
@@ -79,11 +79,11 @@ def _train(config: EmbedConfig, folder: Path, wanted: Mapping[str, Any], *, devi
     stream = prepare_stream(
         source, config, path=state / "text", told=lambda done: watch(Event("progress", "text to ids", done, rows))
     )
-    watch(Event("note", _summary(stream)))
+    watch(Event("note", _summary(stream, noun(wanted))))
     run = begin_words(
         stream.counts, config.model, seed=config.compute.seed, device=device, tokens=len(stream.train.ids)
     )
-    _fit(run, stream.train, state=state, watch=watch)
+    _fit(run, stream.train, state=state, word=noun(wanted), watch=watch)
     facts = {
         "corpus": source.corpus.name,
         "columns": list(source.columns),
@@ -106,22 +106,26 @@ class _Work(NamedTuple):
     facts: dict[str, Any]
 
 
-def _summary(stream: WordStream) -> str:
+def _summary(stream: WordStream, word: str) -> str:
     f = stream.facts
     share = 100 * f["words_dropped"] / max(1, f["words_read"])
-    held = f"; {f['held_words']:,} words of {f['held_documents']:,} held-out documents" if f["held_documents"] else ""
+    rare = f", {share:.2f} % dropped as too rare" if word == "word" else ""
+    held = f"; {f['held_words']:,} {word}s of {f['held_documents']:,} held-out documents" if f["held_documents"] else ""
     return (
-        f"{len(stream.words):,} words have a vector; {f['words']:,} words of text in {f['documents']:,} documents, "
-        f"{share:.2f} % dropped as too rare{held}."
+        f"{len(stream.words):,} {word}s have a vector; {f['words']:,} {word}s of text in {f['documents']:,} documents"
+        f"{rare}{held}."
     )
 
 
-def _fit(run: WordRun, text: Ragged, *, state: Path, watch: Watch) -> None:
-    """Train to the end, from a saved state where there is one; Interrupted after SIGINT or SIGTERM."""
+def _fit(run: WordRun, text: Ragged, *, state: Path, word: str, watch: Watch) -> None:
+    """Train to the end, from a saved state where there is one; Interrupted after SIGINT or SIGTERM.
+
+    word: what the text is made of, for messages.
+    """
     path, log = state / folders.STATE, Log(state / "metrics.jsonl")
     log.cut(take_up(run, path))
     if run.tokens:
-        watch(Event("resumed", "word", run.tokens, run.total))
+        watch(Event("resumed", word, run.tokens, run.total))
     saved = time.monotonic()
     since = _Since(run.tokens)
     with signals() as caught:
@@ -129,7 +133,7 @@ def _fit(run: WordRun, text: Ragged, *, state: Path, watch: Watch) -> None:
             since.steps.append(step)
             stop, due = bool(caught), time.monotonic() - saved > run.config.save_minutes * 60
             if stop or due or run.done or step.epoch_ended or since.seconds > _LOOK_SECONDS:
-                _look(run, since, log, watch=watch)
+                _look(run, since, log=log, word=word, watch=watch)
                 _let_go(text)
                 since = _Since(run.tokens)
             if stop or due:
@@ -137,7 +141,7 @@ def _fit(run: WordRun, text: Ragged, *, state: Path, watch: Watch) -> None:
                 saved = time.monotonic()
                 watch(Event("saved", "", run.tokens, run.total))
             if stop:
-                place = f"word {run.tokens:,} of {run.total:,}"
+                place = f"{word} {run.tokens:,} of {run.total:,}"
                 raise Interrupted(f"Stopped at {place}; the state is saved, the same command goes on from there.")
         save_state(run, path, log.synced())  # what follows, such as the scores, may still fail
 
@@ -155,13 +159,13 @@ class _Since:
         return time.perf_counter() - self.begun
 
 
-def _look(run: WordRun, since: _Since, log: Log, *, watch: Watch) -> None:
+def _look(run: WordRun, since: _Since, *, log: Log, word: str, watch: Watch) -> None:
     """Read the losses since the last look, write one line, stop where one is not finite."""
     last, noise = since.steps[-1], sum(step.noise_words for step in since.steps)
     loss = float(torch.stack([step.loss for step in since.steps]).sum())
     if not math.isfinite(loss):
         must = "stay finite (the last saved state is kept; a lower learning_rate or a smaller block may help)"
-        found = f"{loss} at word {run.tokens:,}, learning rate {last.rate:.2e}"
+        found = f"{loss} at {word} {run.tokens:,}, learning rate {last.rate:.2e}"
         raise WorkError(sentence("loss", must, found, quote=False))
     seconds = since.seconds
     values = {
@@ -173,7 +177,7 @@ def _look(run: WordRun, since: _Since, log: Log, *, watch: Watch) -> None:
     }
     progress = {"step": run.step, "tokens": run.tokens, "effective": run.effective, "seconds": round(seconds, 3)}
     log.write(progress | values)
-    watch(Event("step", "word", run.tokens, run.total, values))
+    watch(Event("step", word, run.tokens, run.total, values))
 
 
 def _let_go(text: Ragged) -> None:
@@ -194,13 +198,19 @@ def _finish(work: _Work, run: WordRun, folder: Path, *, state: Path, watch: Watc
     held: dict[str, HeldOut] = {}
     if config.model.objective == "nce" and stream.held.lengths.max(initial=0) > 1:
         watch(Event("note", "Measuring the normaliser on held-out text."))
-        text = Ragged(stream.held.ids[:_HELD_WORDS], np.minimum(stream.held.offsets, _HELD_WORDS))
-        held = {name: held_out(run, text, subsample=thinned) for name, thinned in HELD_OUT.items()}
+        for name, measure in MEASURES.items():
+            model = _unigram(stream, config, thinned=measure.thinned) if measure.unigram else run
+            held[name] = held_out(model, stream.held, subsample=measure.thinned)
     tests = [] if config.tokenizer else tests_at_hand(work.source.corpus)
     report = embedding_report(embeddings, held=held, tests=tests, log=state / "metrics.jsonl")
     write(state, report)
     watch(Event("note", scores_line(report)))
-    stored = StoredVectors(
-        list(stream.words), vectors, stream.counts, run.outputs.cpu().numpy(), run.bias.cpu().numpy()
-    )
+    stored = StoredVectors(list(stream.words), vectors, stream.counts)
     save(folder, STAGE, settings=to_plain(config), files=to_files(stored), facts=work.facts)
+
+
+def _unigram(stream: WordStream, config: EmbedConfig, *, thinned: bool) -> WordRun:
+    """Return a model that knows no more than the share of each word: one that has just begun, whose outputs are 0."""
+    subsample = config.model.subsample if thinned else None
+    settings = replace(config.model, embed_size=1, subsample=subsample)
+    return begin_words(stream.counts, settings, seed=config.compute.seed, device=torch.device("cpu"), tokens=0)

@@ -28,13 +28,14 @@ from nlpseq.losses import linear_cross_entropy
 from nlpseq.nn.seq2seq import DecoderState, EncoderDecoder
 from nlpseq.pairs import Counts, PairData, encode_split, learn_tokenizer, open_pairs, texts
 from nlpseq.preflight import preflight
-from nlpseq.pretrained import start_from_vectors
+from nlpseq.pretrained import open_vectors, start_from_vectors
 from nlpseq.report import Report, write
 from nlpseq.settings import PairConfig, TranslateConfig
 from nlpseq.tokenizer import Tokenizer
 from nlpseq.training import World, begin, choose_device, join_world, set_threads, to_device
 from nlpseq.translation_report import scores_line, translation_report
 from nlpseq.translator import STAGE, Translator, build_model
+from nlpseq.vectors import Embeddings
 from nlpseq.vocab import GO
 
 __all__ = ["PairBatch", "TranslationTask", "evaluate_translator", "train_translator"]
@@ -165,13 +166,15 @@ class Place(NamedTuple):
 def _train(config: TranslateConfig, folder: Path, wanted: Mapping[str, Any], *, place: Place) -> None:
     started = time.perf_counter()
     with _first_process_first(place.world):
+        vectors = open_vectors(config.pretrained, config.model.embed_size)  # before long work: they may not fit
         if place.world.rank == 0:
             folders.claim(folder, wanted=wanted, replace=config.run.replace, resume=config.compute.resume)
         state = folders.state_folder(folder, wanted)
         work = _prepare(config, state, place.watch)
     torch.manual_seed(config.compute.seed)
     model = build_model(config, len(work.tokenizer))
-    given = _start_from_vectors(model, work.tokenizer, config, place.watch)
+    given = _start_from_vectors(model, vectors, tokenizer=work.tokenizer, config=config, watch=place.watch)
+    del vectors  # which may be hundreds of megabytes
     task = TranslationTask(
         model,
         work.train,
@@ -270,14 +273,15 @@ def _tokenizer(config: TranslateConfig, corpus: Corpus, columns: tuple[str, str]
 
 
 def _start_from_vectors(
-    model: EncoderDecoder, tokenizer: Tokenizer, config: TranslateConfig, watch: Watch
+    model: EncoderDecoder, vectors: Embeddings | None, *, tokenizer: Tokenizer, config: TranslateConfig, watch: Watch
 ) -> dict[str, Any]:
     """Let both sides' embeddings start from given vectors, where there are any; return what is to be remembered."""
-    if config.pretrained.embeddings is None:
+    if vectors is None:
         return {}
     layers = (model.source_embedding, model.target_embedding)
     tokens = tokenizer.units(range(len(tokenizer)))
-    covered = start_from_vectors(layers, config.pretrained, tokens, seed=config.compute.seed)
+    freeze, seed = config.pretrained.freeze, config.compute.seed
+    covered = start_from_vectors(layers, vectors, tokens=tokens, freeze=freeze, seed=seed)
     watch(
         Event("note", f"{covered.found:,} of {covered.tokens:,} units ({covered.percent:.1f} %) have a given vector.")
     )
