@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass
 from itertools import islice
@@ -31,6 +32,7 @@ __all__ = [
     "texts",
 ]
 
+_ALIVE = 2.0  # seconds between signs of life
 _AT_ONCE = 2048  # rows encoded together
 
 
@@ -136,17 +138,30 @@ def normalised_rows(
 def learn_tokenizer(split: Split, columns: Sequence[str], config: TokenizerConfig, *, told: Told = untold) -> Tokenizer:
     """Return a tokeniser for all columns, learnt from at most `config.sample` rows drawn evenly over the split.
 
-    told: is told how many rows have been read; what follows the last one may take a minute.
+    told: is told how many rows have been read, and all of them again and again while the units are made of them.
     """
     every = max(1, -(-len(split) // config.sample))
+    read, done = threading.Event(), threading.Event()
 
     def drawn() -> Iterator[str]:
         for number, row in enumerate(normalised_rows(split, columns, config, every)):
             if number % TOLD_EVERY == 0:
                 told(number * every)
             yield from row
+        read.set()
 
-    return Tokenizer.train(drawn(), config)
+    def alive() -> None:
+        while not done.wait(_ALIVE):
+            if read.is_set():
+                told(len(split))
+
+    thread = threading.Thread(target=alive, daemon=True)  # SentencePiece lets others run in its one long call
+    thread.start()
+    try:
+        return Tokenizer.train(drawn(), config)
+    finally:
+        done.set()
+        thread.join()
 
 
 def encode_split(

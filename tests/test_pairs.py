@@ -2,6 +2,8 @@ import errno
 import io
 import json
 import os
+import threading
+import time
 
 import pytest
 
@@ -268,3 +270,21 @@ def test_what_is_read_to_learn_from_is_told(tmp_path, monkeypatch):
     told = []
     learn_tokenizer(corpus.split("train"), columns, TokenizerConfig(units="word", sample=100), told=told.append)
     assert told == [0, 75, 150, 225]  # of each three rows one is taken
+
+
+def test_signs_of_life_are_given_while_units_are_made(split, monkeypatch):
+    monkeypatch.setattr(pairs, "_ALIVE", 0.001)
+    seen = threading.Event()
+
+    def train(texts, config):
+        assert len(list(texts)) == 14
+        assert told == [0]
+        assert seen.wait(20)
+
+    told = []
+    monkeypatch.setattr(Tokenizer, "train", train)
+    learn_tokenizer(split, ("en", "fr"), WORDS, told=lambda rows: (told.append(rows), rows == 7 and seen.set()))
+    assert told[-1] == 7
+    after = len(told)
+    time.sleep(0.01)
+    assert len(told) == after

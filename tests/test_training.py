@@ -377,3 +377,12 @@ def test_damaged_lines_of_a_log_are_dropped(tmp_path, line):
     log.write({"step": 40, "loss": 0.5})
     assert log.path.read_bytes() == lines[0] + lines[2] + lines[3]
     assert log.synced() == len(log.path.read_bytes())
+
+
+def test_a_log_that_was_cut_within_a_line_goes_on_with_a_new_one(tmp_path):
+    line = b'{"step": 10}\n'
+    log = Log(tmp_path / "metrics.jsonl")
+    log.path.write_bytes(line * 2)
+    log.cut(2 * len(line) - 1)  # as of a state that was saved beside another log
+    log.write({"step": 10})
+    assert log.path.read_bytes() == line * 2

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from common import Faults, import_all, manifest, part, result, run, small_corpus, stopped, training
+from common import Faults, import_all, manifest, part, result, run, say, small_corpus, stopped, training
 
 LINES = "the cat sees 3 cars.\nmy friend\n\nall of it unknown ☃ [NUM] a.org/b\n".encode() * 2
 USES = {
@@ -97,6 +97,7 @@ def models(folder: Path, faults: Faults, rng: random.Random, short: bool) -> Cou
                     words = training(corpus, out, *pair, "--units", units, "--max-steps", 10, "--seed", seed)
                 ended = run(*words)
                 assert ended.code == 0, ended.err
+            say(f"damage: models of {stage} ({units})")
             answer = run(*use, "--model", one, stdin=lines)
             assert answer.code == 0, answer.err
             own = {str(entry["file"]) for entry in manifest(one)["files"].values()}
@@ -111,6 +112,11 @@ def models(folder: Path, faults: Faults, rng: random.Random, short: bool) -> Cou
     return seen
 
 
+def outcome(folder: Path, damaged: Path) -> object:
+    """What must be the same as of a run never stopped: a log that was damaged itself is not worth a run."""
+    return manifest(folder)["files"] if damaged.name == "metrics.jsonl" else result(folder)
+
+
 def runs(folder: Path, faults: Faults, rng: random.Random, short: bool) -> Counter[str]:
     """Damage stopped runs."""
     folder.mkdir()
@@ -118,10 +124,10 @@ def runs(folder: Path, faults: Faults, rng: random.Random, short: bool) -> Count
     reference = folder / "reference"
     ended = run(*training(corpus, reference))
     assert ended.code == 0, ended.err
-    expected = result(reference)
     half = stopped(training(corpus, folder / "half"), folder / "half")
     other = stopped(training(corpus, folder / "other", "--seed", 2, "--vocab-size", 160), folder / "other")
     twin = stopped(training(corpus, folder / "twin", "--seed", 3), folder / "twin")  # of the same shapes
+    say("damage: stopped runs")
     seen: Counter[str] = Counter()
     for path, what, content in every(half, [other, twin], rng, 5, 15 if short else None):
         out = Path(shutil.copytree(half, folder / "damaged"))
@@ -135,12 +141,12 @@ def runs(folder: Path, faults: Faults, rng: random.Random, short: bool) -> Count
             if rng.random() < 0.2:  # nothing else was touched
                 shutil.copy(path, damaged)
                 ended = run(*training(corpus, out))
-                same = ended.code == 0 and result(out) == expected
+                same = ended.code == 0 and outcome(out, path) == outcome(reference, path)
                 faults.check(same, f"{name}: going on when it is whole again", (ended.code, ended.err))
         elif faults.check(ended.code == 0, name, (ended.code, ended.err)):
             seen["the same result"] += 1
-            same = result(out) if path.name != "metrics.jsonl" else (manifest(out)["files"], expected[1])
-            faults.check(same == expected, f"{name}: the result of the run never stopped", ended.err)
+            same = outcome(out, path) == outcome(reference, path)
+            faults.check(same, f"{name}: the result of the run never stopped", ended.err)
         shutil.rmtree(out)
     return seen
 

@@ -97,6 +97,7 @@ class Campaign:
                 done += 1
             else:
                 return
+        say(f"kill: {done} times {kind} of {' '.join(map(str, variant))}")
         ended = Command(training(self.corpus, out, *variant)).wait()
         if self.faults.check(ended.code == 0, f"{kind} {variant}: going on", (ended.code, ended.err)):
             self.compare(out, expected, f"{kind} {variant}")
