@@ -62,17 +62,17 @@ def shown(say: Callable[[str], None]) -> Callable[[Event], None]:
         if not terminal:
             if time.monotonic() - last[0] > _QUIET_SECONDS:
                 last[0] = time.monotonic()
-                say(f"{label} {step:,} of {total:,}{', ' if facts else ''}{facts}")
+                say(f"{label} {step:,}{f' of {total:,}' if total else ''}{', ' if facts else ''}{facts}")
             return
-        if bar and (bar[0].desc != label or bar[0].total != total):
+        if bar and (bar[0].desc != label or bar[0].total != (total or None)):
             bar.pop().close()
         if not bar:
             from tqdm import tqdm
 
-            bar.append(tqdm(total=total, desc=label, dynamic_ncols=True, leave=False, initial=step))
+            bar.append(tqdm(total=total or None, desc=label, dynamic_ncols=True, leave=False, initial=step))
         bar[0].n = step
         bar[0].set_postfix_str(facts)
-        if step >= total:
+        if total and step >= total:
             bar.pop().close()
 
     def show(event: Event) -> None:

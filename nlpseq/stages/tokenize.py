@@ -14,7 +14,7 @@ from nlpseq.artefact import save
 from nlpseq.config import check, to_plain
 from nlpseq.corpora import Corpus, Split, corpus_path, load_corpus
 from nlpseq.errors import CorpusError, did_you_mean, sentence
-from nlpseq.loop import Event, Watch, unwatched
+from nlpseq.loop import Event, Watch, counting, unwatched
 from nlpseq.pairs import learn_tokenizer, normalised_rows, open_pairs
 from nlpseq.preflight import preflight
 from nlpseq.report import Report, Samples, Table, write
@@ -67,12 +67,13 @@ def _train(config: TokenizeConfig, folder: Path, wanted: Mapping[str, Any], *, w
     started = time.perf_counter()
     state = folders.claim(folder, wanted=wanted, replace=config.run.replace, resume=False)
     corpus, columns = _open(config)
-    found = preflight(corpus, columns)
+    found = preflight(corpus, columns, told=counting(watch, "looking over, row"))
     found.raise_errors()
     for fault in found.faults:
         watch(Event("note", f"warning: {fault.message}"))
     watch(Event("note", f"Learning {config.vocabulary.units} units from {corpus.name} ({', '.join(columns)})."))
-    tokenizer = learn_tokenizer(corpus.split("train"), columns, config.vocabulary)
+    told = counting(watch, "text to learn units from, row")
+    tokenizer = learn_tokenizer(corpus.split("train"), columns, config.vocabulary, told=told)
     covered = {name: _cover(split, columns, tokenizer) for name, split in corpus.splits.items()}
     for name, one in covered.items():
         watch(Event("note", f"{name}: {one.rows:,} rows, {one.tokens:,} tokens, [UNK] {one.percent:.2f} %"))

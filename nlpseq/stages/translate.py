@@ -23,7 +23,7 @@ from nlpseq.batches import Plan, pad, plan
 from nlpseq.config import check, to_plain
 from nlpseq.corpora import Corpus, corpus_path
 from nlpseq.errors import ArtefactError, CorpusError, sentence
-from nlpseq.loop import Event, Watch, train, unwatched
+from nlpseq.loop import Event, Watch, counting, train, unwatched
 from nlpseq.losses import linear_cross_entropy
 from nlpseq.nn.seq2seq import DecoderState, EncoderDecoder
 from nlpseq.pairs import Counts, PairData, encode_split, learn_tokenizer, open_pairs, texts
@@ -216,13 +216,13 @@ def _prepare(config: TranslateConfig, state: Path, watch: Watch) -> _Prepared:
     """Return corpus, tokeniser and ids; what an earlier try of this run has written whole is taken as it is."""
     if config.tokenizer is not None:
         read_manifest(Path(config.tokenizer))  # a wrong folder is said before the corpus is read
-    corpus, columns = open_pairs(str(config.run.corpus), config.pair)
+    corpus, columns = open_pairs(str(config.run.corpus), config.pair, told=counting(watch, "reading, row"))
     for name in ("train", "validation"):
         corpus.split(name)
     tokenizer_dir = state / "tokenizer"
     if not (tokenizer_dir / MANIFEST).exists():
         watch(Event("note", f"Looking {corpus.name} ({columns[0]} to {columns[1]}) over."))
-        found = preflight(corpus, columns)
+        found = preflight(corpus, columns, told=counting(watch, "looking over, row"))
         found.raise_errors()
         for fault in found.faults:
             watch(Event("note", f"warning: {fault.message}"))
@@ -241,7 +241,7 @@ def _prepare(config: TranslateConfig, state: Path, watch: Watch) -> _Prepared:
             path=state / name,
             max_length=max_length,
             backwards=config.model.source_order == "reversed",
-            told=lambda done: watch(Event("progress", f"{name} to ids", done, rows)),
+            told=counting(watch, f"{name} to ids, row", rows),
         )
 
     prepared = _Prepared(corpus, columns, tokenizer, encode("train", config.max_length), encode("validation", None))
@@ -269,7 +269,8 @@ def _tokenizer(config: TranslateConfig, corpus: Corpus, columns: tuple[str, str]
     if config.tokenizer is not None:
         return Tokenizer.load(config.tokenizer)
     watch(Event("note", f"Learning {config.vocabulary.vocab_size:,} {config.vocabulary.units} units."))
-    return learn_tokenizer(corpus.split("train"), columns, config.vocabulary)
+    told = counting(watch, "text to learn units from, row")
+    return learn_tokenizer(corpus.split("train"), columns, config.vocabulary, told=told)
 
 
 def _start_from_vectors(
