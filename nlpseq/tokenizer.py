@@ -89,8 +89,13 @@ class Tokenizer:
 
     def encode_with_values(self, text: str) -> Encoded:
         """Return the ids of a text and the values of its placeholders."""
-        masked = normalised(text, self.config)
-        return Encoded(self.encode_normalised([masked.text])[0], masked.values)
+        return self.encode_all([text])[0]
+
+    def encode_all(self, texts: Sequence[str]) -> list[Encoded]:
+        """Return the ids of texts and the values of their placeholders; many at once are quicker than one by one."""
+        masked = [normalised(text, self.config) for text in texts]
+        ids = self.encode_normalised([one.text for one in masked])
+        return [Encoded(each, one.values) for each, one in zip(ids, masked, strict=True)]
 
     def encode_normalised(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of texts that have been normalised."""

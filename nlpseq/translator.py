@@ -113,7 +113,7 @@ class Translator:
         """Return the translation of each text with its score, tokens and counts, in order."""
         if isinstance(texts, str):
             raise UsageError(sentence("texts", "be a list of texts", texts))
-        encoded = [self.tokenizer.encode_with_values(text) for text in texts]
+        encoded = self.tokenizer.encode_all(texts)
         found: list[Translation] = [Translation("", 0.0, [], 0, 0, 0, 0, False)] * len(texts)
         filled = [number for number, one in enumerate(encoded) if one.ids]
         for start in range(0, len(filled), _AT_ONCE):

@@ -1,4 +1,4 @@
-"""JoeyNMT's own GRU encoder, decoder and loss on our batches. Its decoder always has attention, so it does more.
+"""JoeyNMT's own GRU encoder (both ways), decoder (which always has attention) and loss, on our data.
 
 It is not a dependency, and its pinned ones do not go with ours; without them it is
 
@@ -33,13 +33,15 @@ def tokens_per_second(config: TranslateConfig, task: TranslationTask, vocabulary
     from joeynmt.loss import XentLoss  # type: ignore[import-not-found]
 
     m = config.model
-    sizes: dict[str, Any] = {"rnn_type": "gru", "emb_size": m.embed_size, "hidden_size": m.hidden_size}
+    sizes: dict[str, Any] = {"rnn_type": "gru", "emb_size": m.embed_size}
     torch.manual_seed(1)
     tables = [torch.nn.Embedding(vocabulary, m.embed_size, padding_idx=PAD) for _ in range(2)]
-    encoder = RecurrentEncoder(**sizes, emb_dropout=m.dropout, bidirectional=False)
+    half = m.hidden_size // 2  # each way: a one-way encoder of JoeyNMT 2.3 fails in its forward
+    encoder = RecurrentEncoder(**sizes, hidden_size=half, emb_dropout=m.dropout, bidirectional=True)
     decoder = RecurrentDecoder(
-        **sizes, encoder=encoder, attention="luong", vocab_size=vocabulary, hidden_dropout=m.output_dropout,
-        emb_dropout=m.dropout, init_hidden="last",
+        **sizes, hidden_size=m.hidden_size, encoder=encoder, attention="luong", vocab_size=vocabulary,
+        hidden_dropout=m.output_dropout,
+        emb_dropout=m.dropout, init_hidden="bridge",
     )  # fmt: skip
     loss = XentLoss(PAD, config.training.label_smoothing)
     everything = torch.nn.ModuleList([*tables, encoder, decoder])
