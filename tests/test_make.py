@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -201,7 +202,9 @@ def test_what_is_finished_survives_ctrl_c_after_it(project):
     (project.folder / "linger").touch()
     manifest = project.folder / "build/phrasebook/tokenize/manifest.json"
     command = ["make", "NLPSEQ=./fake", "tokenize"]
-    with subprocess.Popen(command, cwd=project.folder, env=without_make(), start_new_session=True) as process:
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs are started deaf to it
+    options = {"cwd": project.folder, "env": without_make(), "start_new_session": True, "preexec_fn": heard}
+    with subprocess.Popen(command, **options) as process:
         deadline = time.monotonic() + 10
         while not manifest.exists() and time.monotonic() < deadline:
             time.sleep(0.02)
