@@ -132,10 +132,10 @@ class Campaign:
             time.sleep(0.003)
         refused = 0
         while not first.kill(signal.SIGSTOP) and first.running:  # so that it cannot be finished before the second asks
+            if (out / "manifest.json").exists():  # finished, if not yet gone: now another may rightly replace it
+                break
             options = self.rng.choice([(), ("--replace",), ("--seed", 9), ("--no-resume",), ("--replace", "--seed", 9)])
             second = Command(training(self.corpus, out, *VARIANTS[0], *options)).wait()
-            if (out / "manifest.json").exists():
-                break
             said = "must be trained into by one process at a time, but is in use by another"
             good = second.refused and second.code == 2 and said in second.sentences[0]
             refused += self.faults.check(good, "the second training", (second.code, second.err))
