@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -76,12 +76,23 @@ def held(folder: Path) -> Iterator[None]:
             raise
 
 
-def finished(folder: Path, stage: str, *, wanted: Mapping[str, Any], replace: bool) -> bool:
+def finished(
+    folder: Path, stage: str, *, wanted: Mapping[str, Any], replace: bool, first: Callable[[], object] = lambda: None
+) -> bool:
     """Return whether the folder holds this very run, finished.
 
-    wanted: what `fingerprint` gave. Raises ArtefactError where the folder holds another finished run, or files that
-    are not nlpseq's, unless `replace` is given; then it is False.
+    wanted: what `fingerprint` gave; first: is called before a refusal, to raise what is to be said instead, such as a
+    slip in the corpus' name. Raises ArtefactError where the folder holds another finished run, or files that are not
+    nlpseq's, unless `replace` is given; then it is False.
     """
+    try:
+        return _holds(folder, stage, wanted, replace=replace)
+    except ArtefactError:
+        first()
+        raise
+
+
+def _holds(folder: Path, stage: str, wanted: Mapping[str, Any], *, replace: bool) -> bool:
     _refuse_foreign(folder)
     if replace or not (folder / MANIFEST).exists():
         return False

@@ -29,6 +29,7 @@ __all__ = [
     "learn_tokenizer",
     "normalised_rows",
     "open_pairs",
+    "open_text",
     "texts",
 ]
 
@@ -120,6 +121,30 @@ def texts(split: Split, columns: tuple[str, str]) -> Iterator[tuple[str, str]]:
 def _text(value: object) -> str:
     """Return the text of a cell: tokens joined by spaces, nothing for null."""
     return " ".join(value) if isinstance(value, list) else "" if value is None else str(value)
+
+
+def open_text(name: str, text: str | None, pair: PairConfig) -> tuple[Corpus, tuple[str, ...]]:
+    """Return a corpus and the column, or the pair of columns, that text is read from.
+
+    text: a column, the corpus' own or only one where absent; pair: source and target. Raises CorpusError for what is
+    not there, and where it is not plain what is meant.
+    """
+    if pair.source or pair.target:
+        return open_pairs(name, pair)
+    corpus = load_corpus(name, columns=[text] if text else None)
+    present = list(next(iter(corpus.splits.values())).columns)
+    roles = corpus.card.columns if corpus.card else {}
+    text = text or roles.get("text") or roles.get("tokens") or ("text" if "text" in present else None)
+    if text is None and corpus.pairs:
+        return open_pairs(name, pair)
+    if text is None and len(present) > 1:
+        must = f"be given where there are several columns ({column_names(present)}), or source and target"
+        raise CorpusError(sentence("text", must, "absent", corpus.name, quote=False))
+    text = text or present[0]
+    if text not in present:
+        must = f"be a column of {corpus.name} ({', '.join(present)})"
+        raise CorpusError(sentence("text", must, f'"{text}"{did_you_mean(text, present)}', quote=False))
+    return corpus, (text,)
 
 
 def normalised_rows(

@@ -21,15 +21,15 @@ import numpy.typing as npt
 
 from nlpseq.artefact import digest_of, write_file
 from nlpseq.batches import Ragged, RaggedWriter, load_ragged
-from nlpseq.corpora import Corpus, Split, load_corpus
-from nlpseq.errors import ArtefactError, CorpusError, did_you_mean, sentence
-from nlpseq.pairs import normalised_rows, open_pairs
-from nlpseq.readers import column_names, fault
-from nlpseq.settings import EmbedConfig, PairConfig, TokenizerConfig, WordsConfig
+from nlpseq.corpora import Corpus, Split
+from nlpseq.errors import ArtefactError, CorpusError, sentence
+from nlpseq.pairs import normalised_rows, open_text
+from nlpseq.readers import fault
+from nlpseq.settings import EmbedConfig, TokenizerConfig, WordsConfig
 from nlpseq.text import words
 from nlpseq.tokenizer import Tokenizer
 
-__all__ = ["Source", "WordStream", "open_source", "open_text", "prepare_stream"]
+__all__ = ["Source", "WordStream", "open_source", "prepare_stream"]
 
 HELD_EVERY = 1000  # of so many rows one is held out, where a corpus has no validation split
 _MOST = 4_000_000  # different words that are counted at a time, about a gigabyte; beyond it the rarest are forgotten
@@ -67,30 +67,6 @@ class WordStream:
 class _Text(NamedTuple):
     text: str  # normalised
     held: bool
-
-
-def open_text(name: str, text: str | None, pair: PairConfig) -> tuple[Corpus, tuple[str, ...]]:
-    """Return a corpus and the column, or the pair of columns, that text is read from.
-
-    text: a column, the corpus' own or only one where absent; pair: source and target. Raises CorpusError for what is
-    not there, and where it is not plain what is meant.
-    """
-    if pair.source or pair.target:
-        return open_pairs(name, pair)
-    corpus = load_corpus(name, columns=[text] if text else None)
-    present = list(next(iter(corpus.splits.values())).columns)
-    roles = corpus.card.columns if corpus.card else {}
-    text = text or roles.get("text") or roles.get("tokens") or ("text" if "text" in present else None)
-    if text is None and corpus.pairs:
-        return open_pairs(name, pair)
-    if text is None and len(present) > 1:
-        must = f"be given where there are several columns ({column_names(present)}), or source and target"
-        raise CorpusError(sentence("text", must, "absent", corpus.name, quote=False))
-    text = text or present[0]
-    if text not in present:
-        must = f"be a column of {corpus.name} ({', '.join(present)})"
-        raise CorpusError(sentence("text", must, f'"{text}"{did_you_mean(text, present)}', quote=False))
-    return corpus, (text,)
 
 
 def open_source(config: EmbedConfig) -> Source:

@@ -11,7 +11,7 @@ import pytest
 
 from nlpseq.artefact import lock, save
 from nlpseq.config import configure, settings_of
-from nlpseq.errors import ArtefactError
+from nlpseq.errors import ArtefactError, CorpusError
 from nlpseq.folders import claim, evaluation_folder, fingerprint, finished, held, release, stamp, state_folder
 from nlpseq.settings import RunConfig, TranslateConfig
 from nlpseq.stages import translate
@@ -270,3 +270,16 @@ def test_a_release_that_is_killed_leaves_no_state_without_its_log(tmp_path: Path
         release(tmp_path / "m", ONE)
     assert not state.exists()
     assert (state.parent / "metrics.jsonl").exists()
+
+
+def test_what_is_to_be_said_first_is_asked_for_before_a_refusal_alone(tmp_path: Path):
+    """A slip in the corpus' name makes the run another one; the slip is what the user wants to hear of."""
+    finish(tmp_path / "m", ONE)
+
+    def slip():
+        raise CorpusError("no such corpus")
+
+    with pytest.raises(CorpusError, match="no such corpus"):
+        finished(tmp_path / "m", "translate", wanted=OTHER, replace=False, first=slip)
+    assert finished(tmp_path / "m", "translate", wanted=ONE, replace=False, first=slip) is True
+    assert finished(tmp_path / "m", "translate", wanted=OTHER, replace=True, first=slip) is False

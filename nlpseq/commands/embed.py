@@ -11,10 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nlpseq.commands.shared import Command, blocks, given, print_lines, reading, say, settings_options, training
+from nlpseq.commands.shared import (
+    Command,
+    blocks,
+    given,
+    print_lines,
+    reading,
+    say,
+    training,
+    training_options,
+    watching,
+)
 from nlpseq.config import configure
 from nlpseq.errors import UsageError, sentence
-from nlpseq.progress import recorded, shown
 from nlpseq.settings import EmbedConfig
 
 if TYPE_CHECKING:
@@ -31,9 +40,7 @@ def embed() -> None:
 
 
 @embed.command("train")
-@settings_options(EmbedConfig)
-@click.option("--check", is_flag=True, help="Only check the settings.")
-@click.option("--tensorboard", is_flag=True, help="Write the curves to OUT/tensorboard too.")
+@training_options(EmbedConfig)
 def train_embeddings(recipe: str | None, *, check: bool, tensorboard: bool, **options: Any) -> None:
     """Learn word vectors from the text of a corpus, or vectors of a tokeniser's units."""
     config = configure(EmbedConfig, recipe=recipe, **given(options))
@@ -42,10 +49,7 @@ def train_embeddings(recipe: str | None, *, check: bool, tensorboard: bool, **op
     with training():
         from nlpseq.stages.embed import train_embeddings
 
-        watch = shown(say)
-        if tensorboard:
-            watch = recorded(watch, Path(str(config.run.out)) / "tensorboard")
-        train_embeddings(config, watch=watch)
+        train_embeddings(config, watch=watching(config.run.out, tensorboard=tensorboard))
 
 
 def _vectors_options(command: Command) -> Command:

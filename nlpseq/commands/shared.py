@@ -8,12 +8,17 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nlpseq.config import Setting, settings_of
 from nlpseq.errors import CorpusError, Interrupted, UsageError, sentence
+from nlpseq.progress import recorded, shown
+
+if TYPE_CHECKING:
+    from nlpseq.loop import Watch
 
 __all__ = [
     "Command",
@@ -25,6 +30,8 @@ __all__ = [
     "say",
     "settings_options",
     "training",
+    "training_options",
+    "watching",
 ]
 
 Command = Callable[..., None]
@@ -57,6 +64,19 @@ def settings_options(cls: type) -> Callable[[Command], Command]:
         return click.option("--recipe", metavar="FILE", help=text)(command)
 
     return decorate
+
+
+def training_options(cls: type) -> Callable[[Command], Command]:
+    """Return a decorator for the `train` of a network: its settings, --check and --tensorboard."""
+    check = click.option("--check", is_flag=True, help="Only check the settings.")
+    curves = click.option("--tensorboard", is_flag=True, help="Write the curves to OUT/tensorboard too.")
+    return lambda command: settings_options(cls)(check(curves(command)))
+
+
+def watching(out: str | None, *, tensorboard: bool) -> Watch:
+    """Return what shows a training on standard error and, where it is wanted, writes its curves to OUT/tensorboard."""
+    watch = shown(say)
+    return recorded(watch, Path(str(out)) / "tensorboard") if tensorboard else watch
 
 
 def given(options: dict[str, Any]) -> dict[str, Any]:

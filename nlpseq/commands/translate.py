@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
 
-from nlpseq.commands.shared import blocks, given, model_option, print_lines, reading, say, settings_options, training
+from nlpseq.commands.shared import (
+    blocks,
+    given,
+    model_option,
+    print_lines,
+    reading,
+    say,
+    training,
+    training_options,
+    watching,
+)
 from nlpseq.config import configure
-from nlpseq.progress import recorded, shown
+from nlpseq.progress import shown
 from nlpseq.settings import PairConfig, TranslateConfig
 
 __all__ = ["translate"]
@@ -22,9 +31,7 @@ def translate() -> None:
 
 
 @translate.command("train")
-@settings_options(TranslateConfig)
-@click.option("--check", is_flag=True, help="Only check the settings.")
-@click.option("--tensorboard", is_flag=True, help="Write the curves to OUT/tensorboard too.")
+@training_options(TranslateConfig)
 def train_translator(recipe: str | None, *, check: bool, tensorboard: bool, **options: Any) -> None:
     """Learn to translate from a corpus of pairs; trains the tokeniser as well where none is given."""
     config = configure(TranslateConfig, recipe=recipe, **given(options))
@@ -33,10 +40,7 @@ def train_translator(recipe: str | None, *, check: bool, tensorboard: bool, **op
     with training():
         from nlpseq.stages.translate import train_translator
 
-        watch = shown(say)
-        if tensorboard:
-            watch = recorded(watch, Path(str(config.run.out)) / "tensorboard")
-        train_translator(config, watch=watch)
+        train_translator(config, watch=watching(config.run.out, tensorboard=tensorboard))
 
 
 @translate.command("run")

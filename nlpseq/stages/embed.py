@@ -19,7 +19,7 @@ from nlpseq.batches import Ragged
 from nlpseq.config import check, to_plain
 from nlpseq.corpora import corpus_path
 from nlpseq.embed_report import MEASURES, embedding_report, noun, scores_line, tests_at_hand
-from nlpseq.errors import ArtefactError, Interrupted, WorkError, sentence
+from nlpseq.errors import Interrupted, WorkError, sentence
 from nlpseq.loop import Event, Log, Watch, save_state, signals, take_up, unwatched
 from nlpseq.report import write
 from nlpseq.settings import EmbedConfig
@@ -46,7 +46,9 @@ def train_embeddings(config: EmbedConfig, *, watch: Watch = unwatched) -> Embedd
     folder = Path(str(config.run.out))
     wanted = _wanted(config)
     with folders.held(folder):
-        done = _finished(config, folder, wanted)
+        done = folders.finished(
+            folder, STAGE, wanted=wanted, replace=config.run.replace, first=lambda: open_source(config)
+        )
         if not done:
             _train(config, folder, wanted, device=device, watch=watch)
         folders.release(folder, wanted)
@@ -59,14 +61,6 @@ def _wanted(config: EmbedConfig) -> dict[str, Any]:
     columns = [column for column in (config.text, config.pair.source, config.pair.target) if column]
     place = corpus_path(str(config.run.corpus), columns=columns)
     return folders.fingerprint(config, corpus=folders.stamp(place), tokenizer=folders.stamp(config.tokenizer))
-
-
-def _finished(config: EmbedConfig, folder: Path, wanted: Mapping[str, Any]) -> bool:
-    try:
-        return folders.finished(folder, STAGE, wanted=wanted, replace=config.run.replace)
-    except ArtefactError:
-        open_source(config)  # a slip in the corpus' name is what to say first
-        raise
 
 
 def _train(config: EmbedConfig, folder: Path, wanted: Mapping[str, Any], *, device: torch.device, watch: Watch) -> None:

@@ -12,10 +12,9 @@ from typing import Any
 from nlpseq import folders
 from nlpseq.artefact import save
 from nlpseq.config import check, to_plain
-from nlpseq.corpora import Corpus, Split, corpus_path, load_corpus
-from nlpseq.errors import CorpusError, did_you_mean, sentence
+from nlpseq.corpora import Corpus, Split, corpus_path
 from nlpseq.loop import Event, Watch, counting, unwatched
-from nlpseq.pairs import learn_tokenizer, normalised_rows, open_pairs
+from nlpseq.pairs import learn_tokenizer, normalised_rows, open_text
 from nlpseq.preflight import preflight
 from nlpseq.report import Report, Samples, Table, write
 from nlpseq.settings import TokenizeConfig
@@ -66,7 +65,7 @@ def train_tokenizer(config: TokenizeConfig, *, watch: Watch = unwatched) -> Toke
 def _train(config: TokenizeConfig, folder: Path, wanted: Mapping[str, Any], *, watch: Watch) -> Tokenizer:
     started = time.perf_counter()
     state = folders.claim(folder, wanted=wanted, replace=config.run.replace, resume=False)
-    corpus, columns = _open(config)
+    corpus, columns = open_text(str(config.run.corpus), config.text, config.pair)
     found = preflight(corpus, columns, told=counting(watch, "looking over, row"))
     found.raise_errors()
     for fault in found.faults:
@@ -88,24 +87,6 @@ def _train(config: TokenizeConfig, folder: Path, wanted: Mapping[str, Any], *, w
     write(state, _report(config, corpus, tokenizer, covered=covered, columns=columns, seconds=seconds))
     save(folder, STAGE, settings=to_plain(config), files=tokenizer.files(), facts=facts)
     return tokenizer
-
-
-def _open(config: TokenizeConfig) -> tuple[Corpus, tuple[str, ...]]:
-    """Return the corpus and the column, or the pair of columns, to learn from."""
-    name = str(config.run.corpus)
-    if config.pair.source or config.pair.target:
-        return open_pairs(name, config.pair)
-    corpus = load_corpus(name, columns=[config.text] if config.text else None)
-    present = list(next(iter(corpus.splits.values())).columns)
-    roles = corpus.card.columns if corpus.card else {}
-    text = config.text or roles.get("text") or roles.get("tokens") or ("text" if "text" in present else None)
-    if text is None and (corpus.pairs or len(present) > 1):
-        return open_pairs(name, config.pair)
-    text = text or present[0]
-    if text not in present:
-        must = f"be a column of {corpus.name} ({', '.join(present)})"
-        raise CorpusError(sentence("text", must, f'"{text}"{did_you_mean(text, present)}', quote=False))
-    return corpus, (text,)
 
 
 def _cover(split: Split, columns: Sequence[str], tokenizer: Tokenizer) -> Coverage:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -22,7 +23,7 @@ from nlpseq.artefact import MANIFEST, read_manifest, save
 from nlpseq.batches import Plan, pad, plan
 from nlpseq.config import check, to_plain
 from nlpseq.corpora import Corpus, corpus_path
-from nlpseq.errors import ArtefactError, CorpusError, sentence
+from nlpseq.errors import CorpusError, sentence
 from nlpseq.loop import Event, Watch, counting, train, unwatched
 from nlpseq.losses import linear_cross_entropy
 from nlpseq.nn.seq2seq import DecoderState, EncoderDecoder
@@ -129,7 +130,8 @@ def train_translator(config: TranslateConfig, *, watch: Watch = unwatched) -> Tr
     with _first_process_first(world):  # which may have to fetch the corpus
         wanted = _wanted(config)
     with folders.held(folder) if world.rank == 0 else nullcontext():
-        if _finished(config, folder, wanted):
+        first = partial(open_pairs, str(config.run.corpus), config.pair)
+        if folders.finished(folder, STAGE, wanted=wanted, replace=config.run.replace, first=first):
             watch(Event("note", f"{folder} holds this very run, finished; nothing to do."))
         else:
             _train(config, folder, wanted, place=Place(device, world, watch))
@@ -145,14 +147,6 @@ def _wanted(config: TranslateConfig) -> dict[str, Any]:
     return folders.fingerprint(
         config, corpus=folders.stamp(place), **{name: folders.stamp(path) for name, path in read.items()}
     )
-
-
-def _finished(config: TranslateConfig, folder: Path, wanted: Mapping[str, Any]) -> bool:
-    try:
-        return folders.finished(folder, STAGE, wanted=wanted, replace=config.run.replace)
-    except ArtefactError:
-        open_pairs(str(config.run.corpus), config.pair)  # a slip in the corpus' name is what to say first
-        raise
 
 
 class Place(NamedTuple):
