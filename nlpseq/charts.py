@@ -295,10 +295,10 @@ def _step(low: float, high: float, wanted: int, *, whole: bool) -> float:
 
 
 def _widened(low: float, high: float) -> tuple[float, float]:
-    # a span that rounding swallows would leave a step of nothing
-    if high - low > 1e-9 * max(abs(low), abs(high)):
+    # a span that rounding swallows would leave a step of nothing, and one over which a division overflows has no scale
+    if high - low > max(1e-9 * max(abs(low), abs(high)), 1 / HUGE):
         return low, high
-    pad = abs(high) * 0.1 or 1.0
+    pad = max(abs(high) * 0.1, 1 / HUGE) if high else 1.0
     return low - pad, high + pad
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nlpseq.charts import FRAME, Plane, bars, lines, number, scatter
@@ -149,6 +149,8 @@ def test_numbers_read_well(value, text):
 
 
 @given(st.lists(st.tuples(st.text(max_size=12), st.floats(), st.floats()), max_size=30))
+@example([("", 0.0, 2.225073858507e-311)])
+@example([("", 0.0, 5e-324), ("", 1e-320, -5e-324)])
 def test_points_of_a_map_stay_inside_whatever_they_are_given(points):
     plane = scatter(points)
     assert len(plane.marks) <= len(points)
