@@ -72,7 +72,7 @@ class TokenizerConfig:
     numbers: bool = setting(True, "Numbers become [NUM] and are restored from the source.")
     links: bool = setting(True, "Links and e-mail addresses become [URL] and are restored from the source.")
     sample: int = setting(
-        1_000_000, "Rows that units are learnt from, drawn evenly over the training split.", low=100, high=100_000_000
+        200_000, "Rows that units are learnt from, drawn evenly over the training split.", low=100, high=100_000_000
     )
 
 
