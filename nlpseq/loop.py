@@ -120,12 +120,13 @@ def read_record(line: bytes) -> dict[str, float] | None:
 
 
 def train(
-    run: Run, task: Task, *, folder: Path, evaluate: Callable[[], dict[str, float]], watch: Watch
+    run: Run, task: Task, *, folder: Path, evaluate: Callable[[], dict[str, float]], metric: str, watch: Watch
 ) -> dict[str, Tensor]:
     """Return the best weights of a training, validated by `evaluate`, resumed from its state folder where it can be.
 
     folder: of this very run's `state.pt` and `metrics.jsonl`; evaluate: returns the scores on validation, with the
-    model as it then is; watch: is handed events to show.
+    model as it then is; metric: the one that chooses the best weights, the lowest for "loss" and the highest for any
+    other; watch: is handed events to show.
     Raises Interrupted after SIGINT or SIGTERM, with the state saved; WorkError where the loss is not finite.
     """
     state = folder / STATE
@@ -142,7 +143,7 @@ def train(
                 continue
             _look(run, log, watch)
             if due:
-                _validate(run, log, evaluate, watch)
+                _validate(run, log, evaluate, metric=metric, watch=watch)
                 if _patience_is_up(run):
                     break
             stop = _agreed(run, bool(caught))
@@ -219,16 +220,16 @@ def _look(run: Run, log: Log, watch: Watch) -> None:
     watch(Event("step", "", run.step, run.total, values))
 
 
-def _validate(run: Run, log: Log, evaluate: Callable[[], dict[str, float]], watch: Watch) -> None:
+def _validate(run: Run, log: Log, evaluate: Callable[[], dict[str, float]], *, metric: str, watch: Watch) -> None:
     """Score the model on validation and keep the best weights."""
     with averaged(run):
         run.model.eval()
         scores = _shared(run, evaluate)
-        value = scores[run.config.metric]
+        value = scores[metric]
         if not math.isfinite(value):
             must = "stay finite on validation (the last saved state is kept)"
-            raise WorkError(sentence(run.config.metric, must, f"{value} at step {run.step:,}", quote=False))
-        better = run.best is None or (value < run.best if run.config.metric == "loss" else value > run.best)
+            raise WorkError(sentence(metric, must, f"{value} at step {run.step:,}", quote=False))
+        better = run.best is None or (value < run.best if metric == "loss" else value > run.best)
         run.waited = 0 if better else run.waited + 1
         if better:
             run.best = value

@@ -43,7 +43,7 @@ def recipe(folder: Path, text: str) -> Path:
 
 
 def test_default_then_recipe_then_table_of_the_corpus_then_option(tmp_path: Path):
-    path = recipe(tmp_path, 'rate = 0.1\nsize = 2\nlimit = 7\n[phrasebook]\nsize = 3\nlimit = 8\n[imdb]\nsize = 9\n')
+    path = recipe(tmp_path, "rate = 0.1\nsize = 2\nlimit = 7\n[phrasebook]\nsize = 3\nlimit = 8\n[imdb]\nsize = 9\n")
     config = configure(Outer, recipe=path, corpus="phrasebook", limit="9")
     assert config == Outer(corpus="phrasebook", rate=0.1, limit=9, inner=Inner(size=3, kind="soft"))
     assert configure(Outer, recipe=path, corpus="mine.tsv").inner.size == 2

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from nlpseq import staging
 from nlpseq.artefact import lock, save
 from nlpseq.config import configure, settings_of
 from nlpseq.errors import ArtefactError, CorpusError
 from nlpseq.folders import claim, evaluation_folder, fingerprint, finished, held, release, stamp, state_folder
 from nlpseq.settings import RunConfig, TranslateConfig
-from nlpseq.stages import translate
 
 ONE = {"corpus": "c", "seed": 1, "layers": 1}
 OTHER = ONE | {"seed": 2, "layers": 3}
@@ -73,7 +73,7 @@ def test_a_named_corpus_whose_mirror_has_changed_is_another_run_of_the_translato
     seen = []
     for content in (b"one", b"two", b"two"):
         (tmp_path / "multi30k" / "train.parquet").write_bytes(content)
-        seen.append(translate._wanted(configure(TranslateConfig, corpus="multi30k", out="m")))
+        seen.append(staging._wanted(configure(TranslateConfig, corpus="multi30k", out="m"), (), {}))
     assert seen[0] != seen[1] == seen[2]
 
 

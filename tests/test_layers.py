@@ -22,7 +22,7 @@ LAYERS = [
     {"subwords", "tokenizer", "cards", "corpora", "cuts", "fetch", "readers", "preflight", "baselines", "vector_files"}
     | {"synthetic", "grammars"},
     {"batches", "losses", "search", "nn"},
-    {"vectors", "pretrained", "training", "loop", "pairs", "word_draws", "word_stream", "word_training"}
+    {"vectors", "pretrained", "training", "loop", "staging", "pairs", "word_draws", "word_stream", "word_training"}
     | {"word_work"},
     {"translator", "translation_report", "embed_report", "vector_scores"},
     {"stages"},

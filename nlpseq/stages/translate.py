@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -16,15 +14,15 @@ import numpy as np
 import numpy.typing as npt
 import safetensors.torch
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
 from nlpseq import folders, metrics
 from nlpseq.artefact import MANIFEST, read_manifest, save
 from nlpseq.batches import Plan, pad, plan
-from nlpseq.config import check, to_plain
-from nlpseq.corpora import Corpus, corpus_path
+from nlpseq.config import to_plain
+from nlpseq.corpora import Corpus
 from nlpseq.errors import CorpusError, sentence
-from nlpseq.loop import Event, Watch, counting, train, unwatched
+from nlpseq.loop import Event, Watch, counting, unwatched
 from nlpseq.losses import linear_cross_entropy
 from nlpseq.nn.seq2seq import DecoderState, EncoderDecoder
 from nlpseq.pairs import Counts, PairData, encode_split, learn_tokenizer, open_pairs, texts
@@ -32,8 +30,9 @@ from nlpseq.preflight import preflight
 from nlpseq.pretrained import open_vectors, start_from_vectors
 from nlpseq.report import Report, write
 from nlpseq.settings import PairConfig, TranslateConfig
+from nlpseq.staging import Job, train_network, train_stage
 from nlpseq.tokenizer import Tokenizer
-from nlpseq.training import World, begin, choose_device, join_world, set_threads, to_device
+from nlpseq.training import World, set_threads, to_device
 from nlpseq.translation_report import scores_line, translation_report
 from nlpseq.translator import STAGE, Translator, build_model
 from nlpseq.vectors import Embeddings
@@ -121,89 +120,37 @@ def train_translator(config: TranslateConfig, *, watch: Watch = unwatched) -> Tr
     handed events to show. Raises UsageError for settings, CorpusError for data, ArtefactError for the folder,
     WorkError where the work fails, Interrupted after Ctrl-C with the state saved.
     """
-    check(config)
-    device = choose_device(config.compute.device)
-    world = join_world(device)
-    set_threads(config.compute.threads, world)
-    watch = unwatched if world.rank else watch
-    folder = Path(str(config.run.out))
-    with _first_process_first(world):  # which may have to fetch the corpus
-        wanted = _wanted(config)
-    with folders.held(folder) if world.rank == 0 else nullcontext():
-        first = partial(open_pairs, str(config.run.corpus), config.pair)
-        if folders.finished(folder, STAGE, wanted=wanted, replace=config.run.replace, first=first):
-            watch(Event("note", f"{folder} holds this very run, finished; nothing to do."))
-        else:
-            _train(config, folder, wanted, place=Place(device, world, watch))
-        if world.rank == 0:
-            folders.release(folder, wanted)
-        return Translator.load(folder, device=config.compute.device)
+    first = partial(open_pairs, str(config.run.corpus), config.pair)
+    reads = {"tokenizer": config.tokenizer, "embeddings": config.pretrained.embeddings}
+    columns = (config.pair.source, config.pair.target)
+    work = partial(_train, config)
+    train_stage(config, STAGE, columns=columns, reads=reads, opened=first, work=work, watch=watch)
+    return Translator.load(str(config.run.out), device=config.compute.device)
 
 
-def _wanted(config: TranslateConfig) -> dict[str, Any]:
-    columns = [column for column in (config.pair.source, config.pair.target) if column]
-    place = corpus_path(str(config.run.corpus), columns=columns)
-    read = {"tokenizer": config.tokenizer, "embeddings": config.pretrained.embeddings}
-    return folders.fingerprint(
-        config, corpus=folders.stamp(place), **{name: folders.stamp(path) for name, path in read.items()}
-    )
-
-
-class Place(NamedTuple):
-    """Where a training runs and who is told of it."""
-
-    device: torch.device
-    world: World
-    watch: Watch
-
-
-def _train(config: TranslateConfig, folder: Path, wanted: Mapping[str, Any], *, place: Place) -> None:
-    started = time.perf_counter()
-    with _first_process_first(place.world):
+def _train(config: TranslateConfig, job: Job) -> None:
+    with job.first_alone():
         vectors = open_vectors(config.pretrained, config.model.embed_size)  # before long work: they may not fit
-        if place.world.rank == 0:
-            folders.claim(folder, wanted=wanted, replace=config.run.replace, resume=config.compute.resume)
-        state = folders.state_folder(folder, wanted)
-        work = _prepare(config, state, place.watch)
+        work = _prepare(config, job.state, job.watch)
     torch.manual_seed(config.compute.seed)
     model = build_model(config, len(work.tokenizer))
-    given = _start_from_vectors(model, vectors, tokenizer=work.tokenizer, config=config, watch=place.watch)
+    given = _start_from_vectors(model, vectors, tokenizer=work.tokenizer, config=config, watch=job.watch)
     del vectors  # which may be hundreds of megabytes
     task = TranslationTask(
         model,
         work.train,
         config.training.batch_tokens,
         config.compute.seed,
-        config.training.label_smoothing,
+        config.label_smoothing,
         config.scheduled_sampling,
     )
-    batches = len(task.plan(0))
-    run = begin(
-        model, config.training, seed=config.compute.seed, device=place.device, world=place.world, batches=batches
-    )
-    facts = _facts(config, work, model) | given | {"fingerprint": dict(wanted)}
-    live = Translator(model, work.tokenizer, config=config, facts=facts)
-    evaluate = _validation(live, work, config)
-    best = train(run, task, folder=state, evaluate=evaluate, watch=place.watch)
-    if place.world.rank == 0:
-        model.load_state_dict(best)
-        trained = {"steps": run.step, "best": run.best, "precision": str(run.dtype).removeprefix("torch.")}
-        facts |= trained | {"device": str(place.device), "minutes": round((time.perf_counter() - started) / 60, 2)}
-        trained_model = Translator(model, work.tokenizer, config=config, facts=facts)
-        _finish(trained_model, work, folder, state=state, watch=place.watch)
-    if place.world.size > 1:
-        distributed.barrier()
-        distributed.destroy_process_group()
-
-
-@contextmanager
-def _first_process_first(world: World) -> Iterator[None]:
-    """Let the first process through alone; the others follow and find its files."""
-    if world.rank:
-        distributed.barrier()
-    yield
-    if world.size > 1 and world.rank == 0:
-        distributed.barrier()
+    facts = _facts(config, work, model) | given | {"fingerprint": dict(job.wanted)}
+    translator = Translator(model, work.tokenizer, config=config, facts=facts)
+    evaluate = _validation(translator, work, config)
+    seed, metric = config.compute.seed, config.metric
+    facts |= train_network(job, model, task, config.training, seed=seed, evaluate=evaluate, metric=metric)
+    if job.first:
+        _finish(translator, work, job.folder, state=job.state, watch=job.watch)
 
 
 def _prepare(config: TranslateConfig, state: Path, watch: Watch) -> _Prepared:
@@ -301,7 +248,7 @@ def _validation(live: Translator, work: _Prepared, config: TranslateConfig) -> C
     pairs = list(islice((pair for pair in split if all(side.strip() for side in pair)), VALIDATED))
     task = TranslationTask(live.model, work.validation, config.training.batch_tokens, 0, 0.0)
     order = task.plan(0)
-    scored = _can_score() or config.training.metric != "loss"
+    scored = _can_score() or config.metric != "loss"
 
     @torch.inference_mode()
     def evaluate() -> dict[str, float]:

@@ -43,7 +43,7 @@ def tokens_per_second(config: TranslateConfig, task: TranslationTask, vocabulary
         hidden_dropout=m.output_dropout,
         emb_dropout=m.dropout, init_hidden="bridge",
     )  # fmt: skip
-    loss = XentLoss(PAD, config.training.label_smoothing)
+    loss = XentLoss(PAD, config.label_smoothing)
     everything = torch.nn.ModuleList([*tables, encoder, decoder])
     optimizer = torch.optim.Adam(everything.parameters(), lr=config.training.learning_rate)
     order = torch.randperm(len(task.data.source)).numpy()

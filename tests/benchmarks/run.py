@@ -100,7 +100,7 @@ def prepared(folder: Path) -> tuple[TranslateConfig, TranslationTask, Translator
         told=lambda done: None,
     )  # fmt: skip
     model = build_model(config, len(units))
-    task = TranslationTask(model, data, config.training.batch_tokens, 1, config.training.label_smoothing)
+    task = TranslationTask(model, data, config.training.batch_tokens, 1, config.label_smoothing)
     live = Translator(model, units, config=config, facts={"source": "en", "target": "fr"})
     return config, task, live, [source for source, _ in texts(corpus.split("test"), columns)]
 
