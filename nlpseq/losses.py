@@ -9,7 +9,9 @@ from torch import Tensor
 
 __all__ = ["linear_cross_entropy"]
 
-_CHUNK_ELEMENTS = {"cpu": 1 << 21, "cuda": 1 << 26}  # logits held at once: on a CPU they shall stay in the cache
+# Logits at once in float32 (on a CPU they shall stay in the cache), and in the type of the products: for so many the
+# weight's gradient is added up once, which moves all of it.
+_ELEMENTS = {"cpu": (1 << 21, 1 << 24), "cuda": (1 << 26, 1 << 26)}
 
 
 def linear_cross_entropy(
@@ -19,8 +21,8 @@ def linear_cross_entropy(
 
     features: (N, E); weight: (V, E); bias: (V,); targets: (N,) int64. With smoothing s the training loss is the
     cross-entropy against (1 - s) on the target plus s / V on every word (Szegedy et al. 2016). The second sum carries
-    no gradient. The logits never exist as a whole: each chunk of rows makes its gradient at once, products run in
-    autocast's type, normalisers and sums in float32.
+    no gradient. The logits of a large batch never exist as a whole: each chunk of rows makes its gradient at once;
+    products run in autocast's type, normalisers and sums in float32.
     """
     kind = features.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else features.dtype
@@ -39,22 +41,23 @@ class _LinearCrossEntropy(torch.autograd.Function):
             x, w = features.to(dtype), weight.to(dtype)
             grads = (torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(bias)) if wanted else None
             total = features.new_zeros(2, dtype=torch.float32)
-            rows = max(1, min(len(x), _CHUNK_ELEMENTS[features.device.type] // len(w)))
-            # Written over by every chunk: a fresh 8 MB each time costs more in page faults than the sums in it.
-            products, logits = x.new_empty(rows, len(w)), x.new_empty(rows, len(w), dtype=torch.float32)
-            weight_product = torch.empty_like(w) if wanted else None
-            for start in range(0, len(x), rows):
-                part = slice(start, start + rows)
-                product = torch.mm(x[part], w.T, out=products[: len(x[part])])
-                sums, shares = _chunk(torch.add(product, bias, out=logits[: len(product)]), targets[part], smoothing)
-                total += sums
+            rows, block = (max(1, min(len(x), size // len(w))) for size in _ELEMENTS[features.device.type])
+            # Written over again and again.
+            products, logits = x.new_empty(block, len(w)), x.new_empty(rows, len(w), dtype=torch.float32)
+            for start in range(0, len(x), block):
+                for first in range(start, min(start + block, len(x)), rows):
+                    part = slice(first, min(first + rows, start + block, len(x)))
+                    product = torch.mm(x[part], w.T, out=products[first - start : part.stop - start])
+                    # torch.add of two types would make a third tensor.
+                    shares = logits[: len(product)].copy_(product).add_(bias)
+                    total += _softmax(shares, targets[part], smoothing)
+                    if grads is not None:
+                        _subtract_wanted(shares, targets[part], smoothing)
+                        torch.mm(product.copy_(shares), w, out=grads[0][part])
+                        grads[2].add_(shares.sum(0))
                 if grads is not None:
-                    _subtract_wanted(shares, targets[part], smoothing)
-                    d = product.copy_(shares)
-                    torch.mm(d, w, out=grads[0][part])
-                    weight_product = torch.mm(d.T, x[part], out=weight_product)
-                    grads[1].add_(weight_product)
-                    grads[2].add_(shares.sum(0))
+                    done = x[start : start + block]
+                    grads[1].add_(torch.mm(products[: len(done)].T, done))
         if grads is not None:
             ctx.save_for_backward(*grads)
             ctx.feature_dtype = features.dtype
@@ -68,18 +71,20 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return (features * scale).to(ctx.feature_dtype), weight * scale, bias * scale, None, None, None
 
 
-def _chunk(logits: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
-    """Return (2,) float32, the smoothed and the plain loss summed, and the softmax of logits (n, V).
+def _softmax(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+    """Return (2,) float32, the smoothed and the plain loss summed, and turn logits (n, V) into their softmax in place.
 
-    The normaliser comes out of the softmax itself, one fused pass, by way of each row's largest logit.
+    In place, since a fresh 8 MB each time costs more in page faults than the sums in it. The normaliser comes out of
+    the softmax itself, one fused pass, by way of each row's largest logit.
     """
-    shares = torch.softmax(logits, 1)
-    log_z = logits.amax(1) - shares.amax(1).log()
-    plain = (log_z - logits.gather(1, targets[:, None])[:, 0]).sum()
-    if not smoothing:
-        return torch.stack([plain, plain]), shares
-    even = (log_z - logits.mean(1)).sum()
-    return torch.stack([(1 - smoothing) * plain + smoothing * even, plain]), shares
+    wanted, peak = logits.gather(1, targets[:, None])[:, 0], logits.amax(1)
+    mean = logits.mean(1) if smoothing else None
+    torch.softmax(logits, 1, out=logits)
+    log_z = peak - logits.amax(1).log()
+    plain = (log_z - wanted).sum()
+    if mean is None:
+        return torch.stack([plain, plain])
+    return torch.stack([(1 - smoothing) * plain + smoothing * (log_z - mean).sum(), plain])
 
 
 def _subtract_wanted(shares: Tensor, targets: Tensor, smoothing: float) -> None:

@@ -22,9 +22,12 @@ def plainly(inputs, targets, smoothing):
     )
 
 
-@pytest.fixture(params=[1, 3 * V, 5 * V + 2, 37 * V, 1 << 20], ids=lambda size: f"chunk{size}")
+SIZES = [(1, 1), (3 * V, 3 * V), (3 * V, 12 * V + 1), (5 * V + 2, 11 * V), (37 * V, 37 * V), (1 << 20, 1 << 20)]
+
+
+@pytest.fixture(params=SIZES, ids=lambda sizes: "of".join(map(str, sizes)))
 def chunk(request, monkeypatch):
-    monkeypatch.setattr(losses, "_CHUNK_ELEMENTS", {"cpu": request.param})
+    monkeypatch.setattr(losses, "_ELEMENTS", {"cpu": request.param})
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
