@@ -1,4 +1,4 @@
-"""How far a classifier's probabilities can be believed: one temperature to set them right, and the error that is left."""
+"""How far a classifier's probabilities can be believed: a temperature to set them right, and the error that is left."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def fit_temperature(logits: Tensor, targets: Tensor) -> float:
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         shares = torch.softmax(scores * torch.tensor(middle).double().exp(), 1)
-        steeper = (shares * scores).sum(1).mean() < wanted
+        steeper = (shares * scores).sum(1).mean() <= wanted
         low, high = (middle, high) if steeper else (low, middle)
     return float(torch.tensor(-(low + high) / 2).exp())
 
