@@ -17,10 +17,13 @@ def fit_temperature(logits: Tensor, targets: Tensor) -> float:
     """Return the temperature that logits are to be divided by, so that targets are likeliest (Guo et al. 2017).
 
     logits: (N, C), N of at least 1, of examples that were not trained on; targets: (N,) int64, the right classes. The
-    result is between 0.01 and 100. The likelihood is concave in the inverse of the temperature, so its slope is halved.
+    result is between 0.01 and 100. As much is counted as one more example of each class would be (Platt 1999), or a handful
+    that are all right would make every answer certain. The likelihood is concave in the inverse of the temperature, so
+    the place where its slope is 0 is found by halving.
     """
     scores, right = logits.double(), targets[:, None]
-    wanted = scores.gather(1, right).mean()
+    prior = scores.shape[1] / (len(scores) + scores.shape[1])
+    wanted = ((1 - prior) * scores.gather(1, right)[:, 0] + prior * scores.mean(1)).mean()
     low, high = -_LOG_RANGE, _LOG_RANGE  # of the logarithm of the inverse
     for _ in range(_HALVINGS):
         middle = (low + high) / 2

@@ -24,15 +24,18 @@ def test_the_temperature_is_where_the_likelihood_is_highest():
     found = fit_temperature(logits, targets)
 
     def loss(temperature):
-        return float(torch.nn.functional.cross_entropy(logits.double() / temperature, targets))
+        prior = 4 / 504  # one more example of each class
+        return float(torch.nn.functional.cross_entropy(logits.double() / temperature, targets, label_smoothing=prior))
 
     assert loss(found) < min(loss(found * 1.01), loss(found / 1.01))
 
 
 def test_a_temperature_stays_finite_where_all_is_right_or_all_is_wrong():
     logits = torch.tensor([[5.0, 0.0], [0.0, 5.0]])
-    assert fit_temperature(logits, torch.tensor([0, 1])) == pytest.approx(0.01, rel=0.02)
+    # a mean confidence of 3/4: two examples, and for each class half of an imagined one
+    assert fit_temperature(logits, torch.tensor([0, 1])) == pytest.approx(5 / math.log(3))
     assert fit_temperature(logits, torch.tensor([1, 0])) == pytest.approx(100, rel=0.02)
+    assert fit_temperature(1e9 * logits, torch.tensor([0, 1])) == pytest.approx(100, rel=0.02)
     assert math.isfinite(fit_temperature(logits * 0, torch.tensor([1, 0])))
 
 

@@ -91,7 +91,7 @@ class SentimentConfig:
     model: ClassifierConfig = field(default_factory=ClassifierConfig)
     training: TrainingConfig = field(default_factory=partial(TrainingConfig, epochs=8.0, batch_tokens=8000))
     label_smoothing: float = setting(0.0, "Probability spread over all classes.", low=0.0, high=0.9)
-    metric: Literal["accuracy", "loss"] = setting("accuracy", "Validation figure that chooses the best weights.")
+    metric: Literal["loss", "accuracy"] = setting("loss", "Validation figure that chooses the best weights.")
 
     def faults(self) -> Iterator[str]:
         """Yield what cannot be, as sentences."""
