@@ -17,7 +17,7 @@ def fit_temperature(logits: Tensor, targets: Tensor) -> float:
     """Return the temperature that logits are to be divided by, so that targets are likeliest (Guo et al. 2017).
 
     logits: (N, C), N of at least 1, of examples that were not trained on; targets: (N,) int64, the right classes. The
-    result is between 0.01 and 100. As much is counted as one more example of each class would be (Platt 1999), or a handful
+    result is between 0.01 and 100. One imagined example more of each class counts too (after Platt 1999), or a handful
     that are all right would make every answer certain. The likelihood is concave in the inverse of the temperature, so
     the place where its slope is 0 is found by halving.
     """
