@@ -23,6 +23,8 @@ _HOME = {
     "Embeddings": "nlpseq.vectors",
     "Interrupted": "nlpseq.errors",
     "NlpseqError": "nlpseq.errors",
+    "SentimentClassifier": "nlpseq.classifier",
+    "SentimentConfig": "nlpseq.settings",
     "TokenizeConfig": "nlpseq.settings",
     "Tokenizer": "nlpseq.tokenizer",
     "TranslateConfig": "nlpseq.settings",
@@ -32,6 +34,7 @@ _HOME = {
     "configure": "nlpseq.config",
     "load_corpus": "nlpseq.corpora",
     "train_embeddings": "nlpseq.stages.embed",
+    "train_sentiment": "nlpseq.stages.sentiment",
     "train_tokenizer": "nlpseq.stages.tokenize",
     "train_translator": "nlpseq.stages.translate",
 }
@@ -44,6 +47,8 @@ __all__ = [
     "Embeddings",
     "Interrupted",
     "NlpseqError",
+    "SentimentClassifier",
+    "SentimentConfig",
     "TokenizeConfig",
     "Tokenizer",
     "TranslateConfig",
@@ -54,16 +59,19 @@ __all__ = [
     "configure",
     "load_corpus",
     "train_embeddings",
+    "train_sentiment",
     "train_tokenizer",
     "train_translator",
 ]
 
 if TYPE_CHECKING:
+    from nlpseq.classifier import SentimentClassifier
     from nlpseq.config import configure
     from nlpseq.corpora import Corpus, load_corpus
     from nlpseq.errors import ArtefactError, CorpusError, Interrupted, NlpseqError, UsageError, WorkError
-    from nlpseq.settings import EmbedConfig, TokenizeConfig, TranslateConfig
+    from nlpseq.settings import EmbedConfig, SentimentConfig, TokenizeConfig, TranslateConfig
     from nlpseq.stages.embed import train_embeddings
+    from nlpseq.stages.sentiment import train_sentiment
     from nlpseq.stages.tokenize import train_tokenizer
     from nlpseq.stages.translate import train_translator
     from nlpseq.tokenizer import Tokenizer

@@ -17,7 +17,7 @@ from torch import Tensor
 from nlpseq.artefact import write_file
 from nlpseq.errors import ArtefactError, WorkError, sentence
 
-__all__ = ["Plan", "Ragged", "RaggedWriter", "load_ragged", "pad", "plan"]
+__all__ = ["Plan", "Ragged", "RaggedWriter", "alike", "load_ragged", "pad", "plan"]
 
 _POOL = 1 << 17  # examples that are sorted by length together: bounds memory and keeps every epoch's batches new
 _DIGEST = hashlib.sha256().digest_size // np.dtype(np.int64).itemsize  # behind the offsets, counted in offsets
@@ -157,3 +157,13 @@ def _ends(longest: npt.NDArray[np.integer], batch_tokens: int) -> list[int]:
             ends.append(end)
             start, widest = end, length
     return [*ends, len(longest)]
+
+
+def alike(widths: Sequence[int], rows: int) -> list[list[int]]:
+    """Return groups of at most `rows` places whose width is the same, wide ones last."""
+    groups: list[list[int]] = []
+    for place in sorted(range(len(widths)), key=widths.__getitem__):
+        if not groups or len(groups[-1]) == rows or widths[groups[-1][0]] != widths[place]:
+            groups.append([])
+        groups[-1].append(place)
+    return groups

@@ -85,18 +85,23 @@ def setting(
 
 def settings_of(cls: type, section: tuple[str, ...] = ()) -> Iterator[Setting]:
     """Yield the settings of a configuration class in the order in which they are declared, sections included."""
-    hints = get_type_hints(cls)
-    for field in dataclasses.fields(cls):
-        hint = hints[field.name]
+    yield from _settings_of(cls(), section)
+
+
+def _settings_of(holder: Any, section: tuple[str, ...]) -> Iterator[Setting]:
+    """Yield the settings of a configuration; its values are their defaults, so a section may have others than usual."""
+    hints = get_type_hints(type(holder))
+    for field in dataclasses.fields(holder):
+        hint, value = hints[field.name], getattr(holder, field.name)
         if dataclasses.is_dataclass(hint):
-            yield from settings_of(cast(type, hint), (*section, field.name))
+            yield from _settings_of(value, (*section, field.name))
             continue
         kinds = get_args(hint) if get_origin(hint) is not Literal else (hint,)
         optional = NoneType in kinds
         kind = next((k for k in kinds if k is not NoneType), hint)
         choices = get_args(kind) if get_origin(kind) is Literal else None
         kind = str if choices else kind
-        yield Setting(field.name, section, kind, optional, field.default, choices=choices, **field.metadata)
+        yield Setting(field.name, section, kind, optional, value, choices=choices, **field.metadata)
 
 
 def configure(cls: type[Config], *, recipe: Path | str | None = None, **options: object) -> Config:
@@ -190,14 +195,15 @@ def _build(cls: type[Config], values: Mapping[str, tuple[object, str]], faults: 
 
 
 def _assemble(cls: type[Config], plain: Mapping[str, object]) -> Config:
-    hints = get_type_hints(cls)
-    fields = dataclasses.fields(cast(Any, cls))
-    arguments = {
-        f.name: _assemble(hints[f.name], plain) if dataclasses.is_dataclass(hints[f.name]) else plain[f.name]
-        for f in fields
-        if dataclasses.is_dataclass(hints[f.name]) or f.name in plain
-    }
-    return cls(**arguments)
+    return cast(Config, _with(cls(), plain))
+
+
+def _with(holder: Any, plain: Mapping[str, object]) -> Any:
+    """Return a configuration with other values; what is not named keeps its own."""
+    values = {field.name: getattr(holder, field.name) for field in dataclasses.fields(holder)}
+    given = {name: plain[name] for name in values.keys() & plain.keys()}
+    sections = {name: _with(value, plain) for name, value in values.items() if dataclasses.is_dataclass(value)}
+    return dataclasses.replace(holder, **given, **sections)
 
 
 def _parse(item: Setting, value: object) -> object:

@@ -31,6 +31,7 @@ __all__ = [
     "Resumable",
     "Watch",
     "counting",
+    "read_log",
     "read_record",
     "save_state",
     "signals",
@@ -61,6 +62,7 @@ class Event(NamedTuple):
     step: int = 0
     total: int = 0
     values: Mapping[str, float] = MappingProxyType({})
+    counted: str = "target token"  # of a step: what its speed is of
 
 
 Watch = Callable[[Event], None]
@@ -119,14 +121,31 @@ def read_record(line: bytes) -> dict[str, float] | None:
         return None
 
 
+def read_log(path: Path | None) -> list[dict[str, float]]:
+    """Return all lines of a log, none where there is no file; ArtefactError where one was damaged."""
+    lines = path.read_bytes().splitlines() if path is not None and path.exists() else []
+    records = [record for line in lines if (record := read_record(line)) is not None]
+    if len(records) < len(lines):
+        must = "hold one JSON object per line (without the file, the report has no curves)"
+        raise ArtefactError(sentence(str(path), must, "damaged", quote=False))
+    return records
+
+
 def train(
-    run: Run, task: Task, *, folder: Path, evaluate: Callable[[], dict[str, float]], metric: str, watch: Watch
+    run: Run,
+    task: Task,
+    *,
+    folder: Path,
+    evaluate: Callable[[], dict[str, float]],
+    metric: str,
+    counted: str = "target token",
+    watch: Watch,
 ) -> dict[str, Tensor]:
     """Return the best weights of a training, validated by `evaluate`, resumed from its state folder where it can be.
 
     folder: of this very run's `state.pt` and `metrics.jsonl`; evaluate: returns the scores on validation, with the
     model as it then is; metric: the one that chooses the best weights, the lowest for "loss" and the highest for any
-    other; watch: is handed events to show.
+    other; counted: what a loss is the mean of, for messages; watch: is handed events to show.
     Raises Interrupted after SIGINT or SIGTERM, with the state saved; WorkError where the loss is not finite.
     """
     state = folder / STATE
@@ -141,7 +160,7 @@ def train(
             due = _evaluation_is_due(run, step)
             if not (due or step.epoch_ended or step.step % LOOK_EVERY == 0):
                 continue
-            _look(run, log, watch)
+            _look(run, log, watch, counted=counted)
             if due:
                 _validate(run, log, evaluate, metric=metric, watch=watch)
                 if _patience_is_up(run):
@@ -198,7 +217,7 @@ def _evaluation_is_due(run: Run, step: Step) -> bool:
     return step.step == run.total or (step.epoch_ended if every is None else step.step % every == 0)
 
 
-def _look(run: Run, log: Log, watch: Watch) -> None:
+def _look(run: Run, log: Log, watch: Watch, *, counted: str) -> None:
     """Read the losses since the last look, write one line, stop where one is not finite."""
     read = torch.stack([torch.stack([s.loss, s.norm, s.tokens]) for s in log.window]).tolist()
     for step, (loss, norm, count) in zip(log.window, read, strict=True):
@@ -217,7 +236,7 @@ def _look(run: Run, log: Log, watch: Watch) -> None:
     log.since = time.perf_counter()
     if run.world.rank == 0:
         log.write({"step": run.step, **values})
-    watch(Event("step", "", run.step, run.total, values))
+    watch(Event("step", "", run.step, run.total, values, counted))
 
 
 def _validate(run: Run, log: Log, evaluate: Callable[[], dict[str, float]], *, metric: str, watch: Watch) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Comparison",
     "Score",
+    "accuracy",
     "bleu",
     "bleu_lc_tok",
     "bleu_value",
@@ -122,6 +123,13 @@ def exact(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
     signature = "case:mixed|spaces:ends-stripped|scale:percent|interval:wilson-95"
     # at 0 and 100 Wilson's bound is the value itself, which rounding must not undercut
     return Score(value, min(low, value), max(high, value), len(references), signature)
+
+
+def accuracy(hits: int, n: int) -> Score:
+    """The percentage of n examples, at least 1, whose class was found, with Wilson's 95 % interval; hits: of these."""
+    value = 100 * hits / n
+    low, high = _cut(_wilson(hits, n))
+    return Score(value, min(low, value), max(high, value), n, "scale:percent|interval:wilson-95")
 
 
 def paired_bootstrap(

@@ -114,7 +114,7 @@ def _thinned(show: Callable[[Event], None]) -> Callable[[Event], None]:
 
 def _step(event: Event) -> str:
     values = event.values
-    speed = f"{values['tokens_per_second']:,.0f} {event.text or 'target token'}s/s"
+    speed = f"{values['tokens_per_second']:,.0f} {event.text or event.counted}s/s"
     return f"loss {values['loss']:.3f}, {speed}, epoch {values['epoch'] + 1:.0f}"
 
 

@@ -120,14 +120,15 @@ def train_network(
     seed: int,
     evaluate: Callable[[], dict[str, float]],
     metric: str,
+    counted: str = "target token",
 ) -> dict[str, Any]:
     """Train a model, leave the best weights in it, and return what is to be remembered of the training.
 
-    evaluate, metric: see `loop.train`.
+    evaluate, metric, counted: see `loop.train`.
     """
     batches = len(task.plan(0))
     run = begin(model, training, seed=seed, device=job.device, world=job.world, batches=batches)
-    best = train(run, task, folder=job.state, evaluate=evaluate, metric=metric, watch=job.watch)
+    best = train(run, task, folder=job.state, evaluate=evaluate, metric=metric, counted=counted, watch=job.watch)
     model.load_state_dict(best)
     model.eval()
     return {

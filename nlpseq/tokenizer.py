@@ -110,8 +110,11 @@ class Tokenizer:
 
     def tokens(self, text: str) -> list[str]:
         """Return the units of a text as they are written; unknown ones as they stand in the text."""
-        masked = normalised(text, self.config).text
-        return self._units.pieces(masked) if isinstance(self._units, Subwords) else words(masked)
+        return self.pieces(normalised(text, self.config).text)
+
+    def pieces(self, text: str) -> list[str]:
+        """Return the units of a text that has been normalised, as they are written there."""
+        return self._units.pieces(text) if isinstance(self._units, Subwords) else words(text)
 
     def decode(
         self,

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from nlpseq import metrics
 from nlpseq.baselines import nearest_baseline
 from nlpseq.corpora import Corpus
-from nlpseq.errors import ArtefactError, CorpusError, sentence
-from nlpseq.loop import read_record
+from nlpseq.errors import CorpusError, sentence
+from nlpseq.loop import read_log
 from nlpseq.metrics import Comparison, Score
 from nlpseq.pairs import count, language, texts
 from nlpseq.report import Block, Chart, Histogram, Report, Samples, Series, Table, differences
@@ -122,13 +122,9 @@ def _plain(found: Comparison) -> dict[str, float | str]:
 
 
 def _curves(log: Path | None) -> list[Block]:
-    if log is None or not log.exists():
+    records = read_log(log)
+    if not records:
         return []
-    read = [read_record(line) for line in log.read_bytes().splitlines()]
-    records = [record for record in read if record is not None]
-    if len(records) < len(read):
-        must = "hold one JSON object per line (without the file, the report has no curves)"
-        raise ArtefactError(sentence(str(log), must, "damaged", quote=False))
 
     def series(key: str, name: str) -> Series:
         points = [(r["step"], r[key]) for r in records if key in r]

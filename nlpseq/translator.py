@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nlpseq.artefact import Artefact, load
+from nlpseq.batches import alike
 from nlpseq.config import from_plain
 from nlpseq.errors import ArtefactError, UsageError, sentence
 from nlpseq.nn.seq2seq import DecoderState, Dropout, EncoderDecoder, Shape
@@ -168,13 +169,7 @@ def padded(length: int) -> int:
 
 def blocks(lengths: Sequence[int]) -> list[list[int]]:
     """Return groups of at most ROWS places whose padded length is the same, long ones last."""
-    order = sorted(range(len(lengths)), key=lambda place: lengths[place])
-    groups: list[list[int]] = []
-    for place in order:
-        if not groups or len(groups[-1]) == ROWS or padded(lengths[groups[-1][0]]) != padded(lengths[place]):
-            groups.append([])
-        groups[-1].append(place)
-    return groups
+    return alike([padded(length) for length in lengths], ROWS)
 
 
 def _take_weights(model: EncoderDecoder, stored: Artefact) -> None:

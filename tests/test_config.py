@@ -6,6 +6,7 @@ import math
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -185,3 +186,17 @@ def test_every_setting_has_one_name_a_help_and_a_default_inside_its_range(cls: t
             assert None not in (item.low, item.high), item.name
         if item.default is not None and item.low is not None:
             assert item.low <= item.default <= item.high, item.name
+
+
+@dataclass(frozen=True)
+class Larger:
+    corpus: str | None = setting(None, "Corpus.")
+    inner: Inner = field(default_factory=partial(Inner, size=9))
+
+
+def test_a_section_may_have_other_defaults(tmp_path: Path):
+    assert {item.name: item.default for item in settings_of(Larger)} == {"corpus": None, "size": 9, "kind": "soft"}
+    path = recipe(tmp_path, "")
+    assert configure(Larger, recipe=path).inner == Inner(9, "soft")
+    assert configure(Larger, recipe=path, kind="hard").inner == Inner(9, "hard")
+    assert from_plain(Larger, {"kind": "hard"}, "here").inner == Inner(9, "hard")

@@ -23,8 +23,8 @@ LAYERS = [
     | {"synthetic", "grammars"},
     {"batches", "losses", "search", "nn"},
     {"vectors", "pretrained", "training", "loop", "staging", "pairs", "word_draws", "word_stream", "word_training"}
-    | {"word_work"},
-    {"translator", "translation_report", "embed_report", "vector_scores"},
+    | {"word_work", "calibration", "labelled", "word_bag"},
+    {"translator", "translation_report", "embed_report", "vector_scores"} | {"classifier", "sentiment_report"},
     {"stages"},
     {"cli", "commands", "progress", "__main__", "__init__"},
 ]

@@ -13,6 +13,7 @@ HEAVY = [
 COMMANDS = [
     *("tokenize train", "tokenize encode", "tokenize decode"),
     *("embed train", "embed nearest", "embed analogy", "embed evaluate", "embed export"),
+    *("sentiment train", "sentiment predict", "sentiment evaluate"),
     *("translate train", "translate run", "translate evaluate"),
     *("corpora list", "corpora show", "corpora fetch"),
 ]

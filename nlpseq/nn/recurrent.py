@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nlpseq.nn.cells import Cell, GRUCell, LSTMCell, PeepholeLSTMCell, SimpleCell, Weights, unroll
+
 __all__ = ["CELLS", "Layer", "Recurrent", "dropout", "locked_dropout", "reverse"]
 
-CELLS = ("gru", "lstm", "rnn")
+CELLS = ("gru", "lstm", "rnn")  # that have fused kernels
 
 
 def dropout(inputs: Tensor, p: float, training: bool) -> Tensor:
@@ -43,28 +47,40 @@ def reverse(inputs: Tensor, lengths: Tensor) -> Tensor:
 
 
 class Layer(nn.Module):
-    """One recurrent layer in one direction, on torch's fused kernel: simple (Elman 1990), LSTM or GRU.
+    """One recurrent layer in one direction on torch's fused kernel, simple (Elman 1990), LSTM or GRU; or, step by step,
+    the LSTM with peepholes.
 
     The GRU is Cho et al. 2014 in its third arXiv version, as in torch and cuDNN (reset gate after the product):
 
         r = sigmoid(W_ir x + b_ir + W_hr h + b_hr)        z = sigmoid(W_iz x + b_iz + W_hz h + b_hz)
         n = tanh(W_in x + b_in + r * (W_hn h + b_hn))     h' = (1 - z) * n + z * h
 
-    Textbooks often print the first version: r * h before the product W_hn, and z and 1 - z exchanged.
+    Textbooks often print the first version: r * h before the product W_hn, and z and 1 - z exchanged (`cells`).
 
-    recurrent_dropout zeroes inputs of W_hh: one mask a batch, the same at every step (Gal and Ghahramani 2016),
-    applied to the columns of W_hh, so that the fused kernel computes exactly that.
+    recurrent_dropout zeroes inputs of W_hh, the same ones at every step (Gal and Ghahramani 2016): by one mask a batch,
+    applied to the columns of W_hh, so that the fused kernel computes exactly that; or, with `mask_per_row`, by one for
+    each row, step by step.
     """
 
-    def __init__(self, cell: str, input_size: int, hidden_size: int, *, recurrent_dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        cell: str,
+        input_size: int,
+        hidden_size: int,
+        *,
+        recurrent_dropout: float = 0.0,
+        mask_per_row: bool = False,
+    ) -> None:
         super().__init__()
         kinds: dict[str, type[nn.GRU] | type[nn.LSTM] | type[nn.RNN]] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
         self.cell = cell
-        self.states = 2 if cell == "lstm" else 1
-        self.recurrent_dropout = recurrent_dropout
-        self.rnn = kinds[cell](input_size, hidden_size, batch_first=True)
+        self.states = 2 if cell in ("lstm", "peephole") else 1
+        self.recurrent_dropout, self.mask_per_row = recurrent_dropout, mask_per_row
+        self.rnn = kinds["lstm" if cell == "peephole" else cell](input_size, hidden_size, batch_first=True)
         for gate in torch.split(self.rnn.all_weights[0][1].data, hidden_size):
             nn.init.orthogonal_(gate)
+        if cell == "peephole":
+            self.peepholes = nn.Parameter(torch.zeros(3, hidden_size))  # an LSTM without them, to begin with
 
     def forward(
         self, inputs: Tensor, lengths: Tensor | None = None, state: Tensor | None = None
@@ -73,11 +89,14 @@ class Layer(nn.Module):
 
         inputs: (B, S, D); lengths: (B,) int64 of at least 1, all S when absent; state: (B, K, H), zeros when absent.
         """
+        if state is None:
+            state = inputs.new_zeros(inputs.shape[0], self.states, self.rnn.hidden_size)
+        masked = self.training and self.recurrent_dropout > 0
+        if self.cell == "peephole" or (masked and self.mask_per_row):
+            return self._by_steps(inputs, lengths, state, masked=masked)
         weights = self._weights()
         if lengths is not None and self.cell == "lstm":
             inputs, weights = _freeze_padding(inputs, lengths, weights)
-        if state is None:
-            state = inputs.new_zeros(inputs.shape[0], self.states, self.rnn.hidden_size)
         first = state.to(inputs.dtype).transpose(0, 1).contiguous()  # (K, B, H)
         outputs, last = self._run(inputs, first, weights)
         if lengths is None:
@@ -85,10 +104,31 @@ class Layer(nn.Module):
         hidden = outputs.gather(1, (lengths - 1)[:, None, None].expand(-1, 1, outputs.shape[2]))  # (B, 1, H)
         return outputs, torch.cat([hidden, last[1:].transpose(0, 1)], 1)
 
+    @property
+    def reference(self) -> Cell:
+        """The cell with this layer's weights, for one step at a time."""
+        weights = Weights(*self._plain_weights())
+        if self.cell == "peephole":
+            return PeepholeLSTMCell(weights._replace(peepholes=self.peepholes))
+        kinds: dict[str, Callable[[Weights], Cell]] = {"lstm": LSTMCell, "gru": GRUCell, "rnn": SimpleCell}
+        return kinds[self.cell](weights)
+
+    def _by_steps(
+        self, inputs: Tensor, lengths: Tensor | None, state: Tensor, *, masked: bool
+    ) -> tuple[Tensor, Tensor]:
+        mask = None
+        if masked:
+            rows = len(inputs) if self.mask_per_row else 1
+            mask = F.dropout(inputs.new_ones(rows, self.rnn.hidden_size), self.recurrent_dropout)
+        outputs, last = unroll(self.reference, inputs, state.unbind(1), lengths=lengths, mask=mask)
+        return outputs, torch.stack(last, 1)
+
+    def _plain_weights(self) -> list[Tensor]:
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        return [getattr(self.rnn, name) for name in names]
+
     def _weights(self) -> list[Tensor]:
-        w_ih, w_hh, b_ih, b_hh = (
-            getattr(self.rnn, n) for n in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-        )
+        w_ih, w_hh, b_ih, b_hh = self._plain_weights()
         if self.training and self.recurrent_dropout:
             w_hh = w_hh * F.dropout(torch.ones_like(w_hh[:1]), self.recurrent_dropout)
         return [w_ih, w_hh, b_ih, b_hh]
@@ -121,7 +161,7 @@ class Recurrent(nn.Module):
     """Stacked recurrent layers, each its own module, read forward or both ways.
 
     The state of a row is (K, H): for each layer, for each direction, h, and for the LSTM also c.
-    dropout: between layers, locked over time; recurrent_dropout: see Layer.
+    dropout: between layers, locked over time; recurrent_dropout, mask_per_row: see Layer.
     """
 
     def __init__(
@@ -134,6 +174,7 @@ class Recurrent(nn.Module):
         bidirectional: bool = False,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        mask_per_row: bool = False,
     ) -> None:
         super().__init__()
         self.directions = 2 if bidirectional else 1
@@ -141,11 +182,11 @@ class Recurrent(nn.Module):
         self.output_size = hidden_size * self.directions
         sizes = [input_size, *[self.output_size] * (layers - 1)]
         self.layers = nn.ModuleList(
-            Layer(cell, size, hidden_size, recurrent_dropout=recurrent_dropout)
+            Layer(cell, size, hidden_size, recurrent_dropout=recurrent_dropout, mask_per_row=mask_per_row)
             for size in sizes
             for _ in range(self.directions)
         )
-        self.states_per_layer = 2 if cell == "lstm" else 1
+        self.states_per_layer = 2 if cell in ("lstm", "peephole") else 1
         self.states = len(self.layers) * self.states_per_layer
 
     def forward(

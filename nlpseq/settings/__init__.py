@@ -11,17 +11,22 @@ from nlpseq.settings.common import (
     TrainingConfig,
 )
 from nlpseq.settings.embed import EmbedConfig, EmbeddingConfig, WordsConfig
+from nlpseq.settings.sentiment import ClassifierConfig, LabelConfig, ReadingConfig, SentimentConfig
 from nlpseq.settings.tokenizer import TokenizeConfig
 from nlpseq.settings.translate import DecodingConfig, TranslateConfig, TranslatorConfig
 
 __all__ = [
+    "ClassifierConfig",
     "ComputeConfig",
     "DecodingConfig",
     "EmbedConfig",
     "EmbeddingConfig",
+    "LabelConfig",
     "PairConfig",
     "PretrainedConfig",
+    "ReadingConfig",
     "RunConfig",
+    "SentimentConfig",
     "TokenizeConfig",
     "TokenizerConfig",
     "TrainingConfig",

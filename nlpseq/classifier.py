@@ -1,0 +1,189 @@
+"""A trained classifier: raw text in, label and probability out; what comes together never changes an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from nlpseq.artefact import Artefact, load
+from nlpseq.batches import alike
+from nlpseq.config import from_plain
+from nlpseq.errors import ArtefactError, UsageError, sentence
+from nlpseq.labelled import cut, readable
+from nlpseq.nn.classifier import ClassifierDropout, ClassifierShape, Convolution, TextClassifier
+from nlpseq.settings import SentimentConfig
+from nlpseq.tokenizer import Tokenizer
+from nlpseq.training import choose_device
+from nlpseq.vocab import PAD, UNK
+
+__all__ = ["ROWS", "STAGE", "Prediction", "SentimentClassifier", "build_classifier"]
+
+STAGE = "sentiment"
+ROWS = 16  # of every step: matrix kernels round differently for another number of rows
+STRIDE = 16  # texts are padded to a multiple of it, so that the padded length depends on the text alone
+_AT_ONCE = 2048  # texts whose ids are held together
+
+
+class Prediction(NamedTuple):
+    """What is thought of one text; None for one without a token, which has no label."""
+
+    label: str | None
+    probability: float | None  # of the label, calibrated
+    probabilities: dict[str, float]  # of every class
+    tokens: int  # of the text
+    read: int  # of these
+    words: list[tuple[str, float]]  # that were read and how much each spoke for the label, where it was asked
+
+
+class _Answer(NamedTuple):
+    """What the network says of one text."""
+
+    logits: Tensor  # (C,) float32, on the CPU
+    weights: list[float]  # of the tokens read; empty where not asked
+
+
+def build_classifier(config: SentimentConfig, vocabulary: int, classes: int) -> TextClassifier:
+    """Return the untrained network that a configuration describes; vocabulary, classes: their numbers."""
+    m = config.model
+    shape = ClassifierShape(
+        vocabulary=vocabulary,
+        classes=classes,
+        embed_size=m.embed_size,
+        hidden_size=m.hidden_size,
+        cell=m.cell,
+        layers=m.layers,
+        bidirectional=m.bidirectional,
+        pooling=m.pooling,
+        convolution=None if m.conv is None else Convolution(m.conv, m.conv_width, m.conv_pool),
+        mask_per_row=m.mask_per == "row",
+    )
+    dropout = ClassifierDropout(m.word_dropout, m.dropout, m.layer_dropout, m.recurrent_dropout, m.output_dropout)
+    return TextClassifier(shape, dropout)
+
+
+class SentimentClassifier:
+    """`SentimentClassifier.load(dir).predict(["I loved it"])`; facts: with `classes` and `temperature`."""
+
+    def __init__(
+        self, model: TextClassifier, tokenizer: Tokenizer, *, config: SentimentConfig, facts: dict[str, Any]
+    ) -> None:
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.config = config
+        self.facts = facts
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the labels, in the order of the network's outputs."""
+        return list(self.facts["classes"])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.output.weight.device
+
+    @classmethod
+    def load(cls, directory: str | Path, *, device: str = "auto", precision: str = "fp32") -> SentimentClassifier:
+        """Return the classifier in a folder of `nlpseq sentiment train`; no code from it is run.
+
+        device: auto, cpu, cuda or cuda:N; precision: fp32, or bf16, which is faster and gives up the promise that an
+        answer does not depend on its neighbours. Raises ArtefactError where the folder is not whole.
+        """
+        if precision not in ("fp32", "bf16"):
+            raise UsageError(sentence("precision", "be fp32 or bf16", precision))
+        stored = load(Path(directory), STAGE)
+        config = from_plain(SentimentConfig, stored.settings, str(directory))
+        tokenizer = Tokenizer.from_files(stored.files, str(directory))
+        with torch.device("meta"):  # sizes alone: drawing weights costs time, and the caller's random numbers
+            model = build_classifier(config, len(tokenizer), len(stored.facts["classes"]))
+        _take_weights(model, stored)
+        model.to(choose_device(device), torch.bfloat16 if precision == "bf16" else torch.float32)
+        return cls(model, tokenizer, config=config, facts=stored.facts)
+
+    def predict(self, texts: Sequence[str]) -> list[str | None]:
+        """Return the label of each text, in order; None for one without a token."""
+        return [one.label for one in self.predict_fully(texts)]
+
+    def predict_fully(self, texts: Sequence[str], *, explain: bool = False) -> list[Prediction]:
+        """Return the label of each text with calibrated probabilities, in order.
+
+        explain: also how much each word spoke for the label: the gradient of its logit, less the others' mean, times
+        the word's vector (Shrikumar et al. 2016).
+        """
+        if isinstance(texts, str):
+            raise UsageError(sentence("texts", "be a list of texts", texts))
+        found: list[Prediction] = []
+        for start in range(0, len(texts), _AT_ONCE):
+            found += self._predicted(texts[start : start + _AT_ONCE], explain=explain)
+        return found
+
+    def _predicted(self, texts: Sequence[str], *, explain: bool) -> list[Prediction]:
+        normal = [readable(text, self.tokenizer.config) for text in texts]
+        whole = self.tokenizer.encode_normalised(normal)
+        ids = [cut(each, self.config.reading) for each in whole]
+        found = [Prediction(None, None, {}, 0, 0, [])] * len(texts)
+        filled = [number for number, each in enumerate(ids) if each]
+        answers = self.answer([ids[number] for number in filled], explain=explain)
+        for number, answer in zip(filled, answers, strict=True):
+            shares = torch.softmax(answer.logits.double() / self.facts["temperature"], 0).tolist()
+            best = int(answer.logits.argmax())
+            words = cut(self.tokenizer.pieces(normal[number]), self.config.reading) if explain else []
+            found[number] = Prediction(
+                self.classes[best],
+                shares[best],
+                dict(zip(self.classes, shares, strict=True)),
+                len(whole[number]),
+                len(ids[number]),
+                list(zip(words, answer.weights, strict=True)),
+            )
+        return found
+
+    def answer(self, ids: Sequence[Sequence[int]], *, explain: bool = False) -> list[_Answer]:
+        """Return what the network says of texts as ids, none of them empty, those of one padded length together."""
+        answers: dict[int, _Answer] = {}
+        for group in alike([-(-len(each) // STRIDE) * STRIDE for each in ids], ROWS):
+            tokens, lengths = self._padded([ids[number] for number in group])
+            if explain:
+                logits, weights = self._weighed(tokens, lengths)
+            else:
+                with torch.inference_mode():
+                    logits, weights = self.model(tokens, lengths).cpu(), None
+            for row, number in enumerate(group):
+                told = [] if weights is None else weights[row, : len(ids[number])].tolist()
+                answers[number] = _Answer(logits[row], told)
+        return [answers[number] for number in range(len(ids))]
+
+    def _padded(self, ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Return ROWS rows of tokens, filled up with rows of one unknown token, and their lengths."""
+        width = -(-max(map(len, ids)) // STRIDE) * STRIDE
+        tokens = np.full((ROWS, width), PAD, np.int64)
+        tokens[:, 0] = UNK
+        for number, row in enumerate(ids):
+            tokens[number, : len(row)] = row
+        lengths = [len(row) for row in ids] + [1] * (ROWS - len(ids))
+        return torch.from_numpy(tokens).to(self.device), torch.tensor(lengths, device=self.device)
+
+    def _weighed(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits (ROWS, C) and how much each token speaks for its row's label (ROWS, S), in logits."""
+        vectors = self.model.embedding(tokens).detach().requires_grad_()
+        with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # cuDNN has gradients in training only
+            logits = self.model.read(vectors, lengths)
+            best = logits.argmax(1, keepdim=True)
+            chosen = logits.gather(1, best).sum()
+            margin = chosen - (logits.sum() - chosen) / (logits.shape[1] - 1)
+            (gradient,) = torch.autograd.grad(margin, [vectors])
+        return logits.detach().cpu(), (gradient * vectors.detach()).sum(2).float().cpu()
+
+
+def _take_weights(model: TextClassifier, stored: Artefact) -> None:
+    try:
+        model.load_state_dict(safetensors.torch.load(stored.files["weights.safetensors"]), assign=True)
+    except (KeyError, RuntimeError, safetensors.SafetensorError):
+        must = "hold weights of the shapes that its settings give"
+        raise ArtefactError(sentence(str(stored.directory), must, "others", quote=False)) from None

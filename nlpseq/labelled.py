@@ -1,0 +1,270 @@
+"""Corpora of text and label as ids on disk: what a classifier trains on."""
+
+from __future__ import annotations
+
+import json
+import re
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, astuple, dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from nlpseq.artefact import digest_of, write_file
+from nlpseq.batches import Ragged, RaggedWriter, load_ragged
+from nlpseq.corpora import Corpus, Split, load_corpus, text_hash
+from nlpseq.cuts import PARTS, Told, untold
+from nlpseq.errors import ArtefactError, CorpusError, did_you_mean, sentence
+from nlpseq.readers import column_names
+from nlpseq.settings import LabelConfig, ReadingConfig, TokenizerConfig
+from nlpseq.tokenizer import Tokenizer, normalised
+
+__all__ = [
+    "Example",
+    "LabelCounts",
+    "LabelledData",
+    "LabelledSplit",
+    "classes_of",
+    "cut",
+    "encode_labelled",
+    "labelled_splits",
+    "open_labelled",
+    "readable",
+]
+
+T = TypeVar("T")
+_AT_ONCE = 2048  # rows encoded together
+_MOST_CLASSES = 1000
+_TENTH = 10  # one in so many distinct texts is validated on where a corpus has no such split
+_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+
+
+class Example(NamedTuple):
+    """A text as it stands, its label (None where there is none), and where it comes from, for messages."""
+
+    text: str
+    label: str | None
+    where: str
+
+
+@dataclass(frozen=True)
+class LabelCounts:
+    """What became of the rows of a split; cut: kept, but not read as a whole."""
+
+    rows: int = 0
+    kept: int = 0
+    empty: int = 0
+    unlabelled: int = 0
+    cut: int = 0
+    tokens: int = 0
+    unknown: int = 0
+
+    def plus(self, other: LabelCounts) -> LabelCounts:
+        """Return the counts of both."""
+        return LabelCounts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    def describe(self) -> dict[str, float | int]:
+        """Return the counts and the share of `[UNK]`, in percent."""
+        return asdict(self) | {"unknown_percent": round(100 * self.unknown / max(1, self.tokens), 3)}
+
+
+@dataclass(frozen=True)
+class LabelledData:
+    """A split as ids, and the number of each row's class."""
+
+    tokens: Ragged
+    labels: npt.NDArray[np.int64]
+    counts: LabelCounts
+
+
+def open_labelled(name: str, columns: LabelConfig, *, told: Told = untold) -> tuple[Corpus, tuple[str, str]]:
+    """Return a corpus and its columns of text and label: those asked for, else its own, else `text` and `label`.
+
+    Raises CorpusError, with the columns that there are, for one that is not there.
+    """
+    asked = [column for column in (columns.text, columns.label) if column]
+    corpus = load_corpus(name, columns=asked if len(asked) == 2 else None, told=told)
+    present = list(next(iter(corpus.splits.values())).columns)
+    roles = corpus.card.columns if corpus.card else {}
+    found = [
+        getattr(columns, role) or roles.get(role) or (role if role in present else None) for role in ("text", "label")
+    ]
+    for role, column in zip(("text", "label"), found, strict=True):
+        if column not in present:
+            must = f"be a column of {corpus.name} ({column_names(present)})"
+            shown = f'"{column}"{did_you_mean(column, present)}' if column else f"absent: give it as --{role}"
+            raise CorpusError(sentence(role, must, shown, quote=False))
+    text, label = str(found[0]), str(found[1])
+    if text == label:
+        raise CorpusError(sentence("label", "be another column than the text", label))
+    if len(asked) < 2 and corpus.card is None:  # a file of one's own is cut into splits by its text
+        corpus = load_corpus(name, columns=(text, label), told=told)
+    return corpus, (text, label)
+
+
+@dataclass(frozen=True)
+class LabelledSplit:
+    """The examples of a split, in order and as often as they are asked for.
+
+    columns: of text and label; tenth: of a corpus without validation, whether these are the texts of train that are
+    held out for it (True) or all others (False), by the smallest hashes, so that equal texts are always together.
+    """
+
+    split: Split
+    columns: tuple[str, str]
+    tenth: bool | None = None
+
+    def __iter__(self) -> Iterator[Example]:
+        table = self.split.table
+        text, label = self.columns
+        for record in self.split.scan():
+            if isinstance(record.row, CorpusError):
+                raise record.row
+            if self.tenth is None or self.tenth == (text_hash(record.row, (text,)) <= self._largest):
+                where = f"{table.name}, {table.unit} {record.number}"
+                yield Example(_plain(record.row[text]), _plain(record.row[label]).strip() or None, where)
+
+    @cached_property
+    def _largest(self) -> int:
+        """The largest hash of a text that is held out."""
+        hashes = array("Q", (text_hash(row, self.columns[:1]) for row in self.split))
+        values = np.unique(np.frombuffer(hashes, np.uint64))
+        if len(values) < 2:
+            must = "have at least 2 different texts, to be cut into train and validation"
+            raise CorpusError(sentence("train", must, f"of {len(values)}", self.split.table.name, quote=False))
+        return int(values[max(1, len(values) // _TENTH) - 1])
+
+
+def _plain(value: object) -> str:
+    """Return a cell as text: tokens joined by spaces, nothing for null."""
+    return " ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+
+
+def labelled_splits(corpus: Corpus, columns: tuple[str, str]) -> dict[str, LabelledSplit]:
+    """Return train, validation and test of a corpus, the last where it has one; validation is cut off train if need be.
+
+    Raises CorpusError where there is no train.
+    """
+    train = corpus.split("train")
+    if "validation" in corpus.splits:
+        return {name: LabelledSplit(corpus.split(name), columns) for name in PARTS if name in corpus.splits}
+    found = {"train": LabelledSplit(train, columns, False), "validation": LabelledSplit(train, columns, True)}
+    return found | ({"test": LabelledSplit(corpus.split("test"), columns)} if "test" in corpus.splits else {})
+
+
+def classes_of(examples: Iterable[Example], name: str, *, order: Sequence[str] = ()) -> dict[str, int]:
+    """Return the classes of labelled texts and how often each stands there.
+
+    They come in the order of a card, else by number where all are numbers, else by code points. name: of the corpus,
+    for messages; order: names of a card. Raises CorpusError where there are fewer than two, or more than 1,000.
+    """
+    counts: Counter[str] = Counter()
+    for example in examples:
+        if example.label is not None and example.text.strip():
+            counts[example.label] += 1
+            if len(counts) > _MOST_CLASSES:
+                must = f"have at most {_MOST_CLASSES:,} different values in train"
+                found = f'more, such as "{example.label[:40]}"'
+                raise CorpusError(sentence("label", must, found, example.where, quote=False))
+    if len(counts) < 2:
+        shown = f'"{next(iter(counts))}" alone' if counts else "without one"
+        raise CorpusError(sentence("label", "have at least two values in train", shown, name, quote=False))
+    if set(counts) <= set(order):
+        return {label: counts[label] for label in order if label in counts}
+    numbers = all(re.fullmatch(r"[-+]?\d+(\.\d+)?", label) for label in counts)
+    return dict(sorted(counts.items(), key=lambda one: (float(one[0]) if numbers else 0.0, one[0])))
+
+
+def readable(text: str, config: TokenizerConfig) -> str:
+    """Return a text as units see it; HTML's line breaks, which web pages leave in reviews, are line breaks."""
+    return normalised(_BREAK.sub("\n", text), config).text
+
+
+def cut(tokens: Sequence[T], config: ReadingConfig) -> Sequence[T]:
+    """Return the tokens, or ids, that are read of a long text: its end, its start, or half of each."""
+    if len(tokens) <= config.max_tokens:
+        return tokens
+    if config.keep == "start":
+        return tokens[: config.max_tokens]
+    head = config.max_tokens // 2 if config.keep == "both" else 0
+    return [*tokens[:head], *tokens[len(tokens) - (config.max_tokens - head) :]]
+
+
+def encode_labelled(
+    examples: Iterable[Example],
+    classes: Sequence[str],
+    *,
+    tokenizer: Tokenizer,
+    path: Path,
+    reading: ReadingConfig,
+    told: Told,
+) -> LabelledData:
+    """Write examples as ids to `<path>.*` in bounded memory and return them memory-mapped.
+
+    Texts without a token and rows without a label are left out and counted. What has been written whole is not written
+    again; what was damaged since is. Raises CorpusError for a label that is none of the classes.
+    """
+    if (held := _held(path)) is not None:
+        return held
+    writers = RaggedWriter(Path(f"{path}.text")), RaggedWriter(Path(f"{path}.label"))
+    counts = LabelCounts()
+    for ids, labels, counted in _blocks(examples, classes, tokenizer, reading):
+        writers[0].write(ids)
+        writers[1].write([[label] for label in labels])
+        counts = counts.plus(counted)
+        told(counts.rows)
+    for writer in writers:
+        writer.close()
+    table = asdict(counts)
+    write_file(Path(f"{path}.json"), json.dumps(table | {"sha256": digest_of(table)}).encode())
+    return _loaded(path, counts)
+
+
+def _loaded(path: Path, counts: LabelCounts) -> LabelledData:
+    labels = load_ragged(Path(f"{path}.label"))
+    return LabelledData(load_ragged(Path(f"{path}.text")), np.array(labels.ids, np.int64), counts)
+
+
+def _held(path: Path) -> LabelledData | None:
+    """Return what was written whole and is so still; None for any other."""
+    try:
+        table = json.loads(Path(f"{path}.json").read_bytes())
+        if table.pop("sha256") != digest_of(table):
+            return None
+        data = _loaded(path, LabelCounts(**table))
+        same = len(data.tokens) == len(data.labels) == data.counts.kept
+        return data if same else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ArtefactError):
+        return None
+
+
+def _blocks(
+    examples: Iterable[Example], classes: Sequence[str], tokenizer: Tokenizer, reading: ReadingConfig
+) -> Iterator[tuple[list[Sequence[int]], list[int], LabelCounts]]:
+    """Yield, for so many rows at once, ids and classes of those that are kept and what became of all of them."""
+    numbers = {label: number for number, label in enumerate(classes)}
+    rows = iter(examples)
+    while block := list(islice(rows, _AT_ONCE)):
+        encoded = tokenizer.encode_normalised([readable(one.text, tokenizer.config) for one in block])
+        found = [(ids, one) for ids, one in zip(encoded, block, strict=True) if ids and one.label is not None]
+        for _, one in found:
+            if one.label not in numbers:
+                must = f"be one of the classes of train ({column_names(classes)})"
+                raise CorpusError(sentence("label", must, one.label, one.where))
+        kept = [cut(ids, reading) for ids, _ in found]
+        counted = LabelCounts(
+            rows=len(block),
+            kept=len(kept),
+            empty=sum(not ids for ids in encoded),
+            unlabelled=sum(bool(ids) and one.label is None for ids, one in zip(encoded, block, strict=True)),
+            cut=sum(len(ids) > reading.max_tokens for ids, _ in found),
+            tokens=sum(map(len, kept)),
+            unknown=sum(map(tokenizer.unknown, kept)),
+        )
+        yield kept, [numbers[str(one.label)] for _, one in found], counted

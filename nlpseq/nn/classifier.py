@@ -1,0 +1,115 @@
+"""A recurrent network that gives a text one label: embedding, perhaps a convolution, recurrence, pooling, one layer."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nlpseq.nn.recurrent import Recurrent, dropout, locked_dropout
+
+__all__ = ["ClassifierDropout", "ClassifierShape", "Convolution", "TextClassifier"]
+
+
+class Convolution(NamedTuple):
+    """Filters, the tokens that each sees, and how many tokens become one behind it."""
+
+    filters: int
+    width: int
+    pool: int
+
+
+class ClassifierShape(NamedTuple):
+    """The sizes of a classifier and the ways in which its parts are joined; pooling: max, mean or last."""
+
+    vocabulary: int
+    classes: int
+    embed_size: int
+    hidden_size: int
+    cell: str = "lstm"
+    layers: int = 1
+    bidirectional: bool = True
+    pooling: str = "max"
+    convolution: Convolution | None = None
+    mask_per_row: bool = False
+
+
+class ClassifierDropout(NamedTuple):
+    """Probabilities: of whole tokens, on embeddings and between layers (both locked), on W_hh's inputs, at the end."""
+
+    word: float = 0.0
+    embedding: float = 0.0
+    layer: float = 0.0
+    recurrent: float = 0.0
+    output: float = 0.0
+
+
+class TextClassifier(nn.Module):
+    """`model(tokens, lengths)` gives logits; `embedding` and `read` are its halves, to ask what each token did.
+
+    The convolution with pooling in front of the recurrence is the CNN-RNN of textbooks (Zhou et al. 2015).
+    """
+
+    def __init__(self, shape: ClassifierShape, dropout: ClassifierDropout) -> None:
+        super().__init__()
+        self.shape, self.dropout = shape, dropout
+        self.embedding = nn.Embedding(shape.vocabulary, shape.embed_size)
+        nn.init.normal_(self.embedding.weight, std=shape.embed_size**-0.5)
+        size = shape.embed_size
+        if shape.convolution is not None:
+            filters, width, _ = shape.convolution
+            self.convolution = nn.Conv1d(size, filters, width)
+            size = filters
+        self.recurrent = Recurrent(
+            shape.cell,
+            size,
+            shape.hidden_size,
+            layers=shape.layers,
+            bidirectional=shape.bidirectional,
+            dropout=dropout.layer,
+            recurrent_dropout=dropout.recurrent,
+            mask_per_row=shape.mask_per_row,
+        )
+        self.output = nn.Linear(self.recurrent.output_size, shape.classes)
+
+    def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """Return logits (B, C) in float32; tokens: (B, S) int64, lengths: (B,) int64 of at least 1."""
+        return self.read(self.embedding(tokens), lengths)
+
+    def read(self, embedded: Tensor, lengths: Tensor) -> Tensor:
+        """Return logits (B, C) in float32; embedded: (B, S, E), the vectors of the tokens."""
+        inputs = locked_dropout(embedded, self.dropout.embedding, self.training)
+        if self.training and self.dropout.word:
+            inputs = inputs * F.dropout(inputs.new_ones(*inputs.shape[:2], 1), self.dropout.word)
+        if self.shape.convolution is not None:
+            inputs, lengths = self._convolved(inputs, lengths)
+        outputs, state = self.recurrent(inputs, lengths)
+        pooled = self._pooled(outputs, state, lengths)
+        logits: Tensor = self.output(dropout(pooled, self.dropout.output, self.training))
+        return logits.float()
+
+    def _convolved(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (B, ceil(S / pool), filters) and the lengths of it; what stands at padding counts for nothing."""
+        _, width, pool = self.shape.convolution or (0, 1, 1)
+        real = _inside(inputs, lengths)
+        before = (width - 1) // 2
+        padded = F.pad((inputs * real).transpose(1, 2), (before, width - 1 - before))
+        found = F.relu(self.convolution(padded)) * real.transpose(1, 2)  # none is below 0, so 0 is as good as absent
+        whole = F.pad(found, (0, -found.shape[2] % pool))
+        return F.max_pool1d(whole, pool).transpose(1, 2), (lengths + pool - 1) // pool
+
+    def _pooled(self, outputs: Tensor, state: Tensor, lengths: Tensor) -> Tensor:
+        if self.shape.pooling == "last":
+            return self.recurrent.top(state)
+        real = _inside(outputs, lengths)
+        if self.shape.pooling == "mean":
+            return (outputs * real).sum(1) / lengths[:, None]
+        return outputs.masked_fill(real == 0, -2.0).amax(1)  # every state is above -1
+
+
+def _inside(inputs: Tensor, lengths: Tensor) -> Tensor:
+    """Return (B, S, 1), 1 at each row's tokens and 0 behind them."""
+    steps = torch.arange(inputs.shape[1], device=inputs.device)
+    return (steps < lengths[:, None])[..., None].to(inputs.dtype)
