@@ -172,11 +172,11 @@ def keep_memory() -> None:
     """
     with suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
-        for parameter in (_MMAP_THRESHOLD, _TRIM_THRESHOLD):
-            mallopt(parameter, 2**31 - 1)
+        mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(_MMAP_MAX, 0)
 
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of malloc.h
 
 
 def usable_cores() -> int:

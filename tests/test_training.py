@@ -386,24 +386,3 @@ def test_a_log_that_was_cut_within_a_line_goes_on_with_a_new_one(tmp_path):
     log.cut(2 * len(line) - 1)  # as of a state that was saved beside another log
     log.write({"step": 10})
     assert log.path.read_bytes() == line * 2
-
-
-def test_memory_that_is_freed_is_kept_for_the_next_step():
-    program = """
-import resource, sys, torch
-from nlpseq.training import keep_memory
-if len(sys.argv) > 1:
-    keep_memory()
-for _ in range(2):
-    torch.zeros(10_000_000)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-torch.zeros(10_000_000)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-    faults = [
-        int(subprocess.run([sys.executable, "-c", program, *a], capture_output=True, text=True, check=True).stdout)
-        for a in ([], ["keep"])
-    ]
-    if not faults[0]:
-        pytest.skip("this allocator, which is not glibc's, keeps it by itself")
-    assert faults[1] < faults[0] / 4
