@@ -1,4 +1,4 @@
-"""The reference cells against the equations, written out here once more in numbers, and the fused layers against them."""
+"""The reference cells against the equations, written out once more in numbers, and the fused layers against them."""
 
 import math
 

@@ -42,7 +42,7 @@ def row_by_hand(model, tokens):
     shape = model.shape
     inputs = model.embedding.weight[tokens][None]
     if shape.convolution:
-        filters, width, pool = shape.convolution
+        _, width, pool = shape.convolution
         before = (width - 1) // 2
         padded = F.pad(inputs, (0, 0, before, width - 1 - before))[0]
         found = torch.stack([
