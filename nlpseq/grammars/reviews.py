@@ -16,9 +16,8 @@ LABELS = ("negative", "positive")
 KINDS = ("plain", "contrast", "early")
 _SLOT = re.compile(r"\{(\w+)\}")
 _ARTICLE = re.compile(r"\b([Aa]) (?=[aeiou])")
-_TURNED = 0.5  # of what is said of the whole: so each of its words stands as often in good reviews as in bad ones
 _PART_TURNED = 0.25
-_FEW, _MANY = (2, 4), (9, 15)  # parts that are spoken of
+_FEW, _MANY = (1, 3), (9, 15)  # parts that are spoken of
 _IN_A_SENTENCE = 4  # parts
 
 
@@ -33,15 +32,20 @@ class Review(NamedTuple):
 
 @dataclass(frozen=True)
 class ReviewGrammar:
-    """What reviews are drawn from; data: its TOML file as it stands."""
+    """What reviews are drawn from; data: its TOML file as it stands.
+
+    turned: share of what is said of the whole by the opposite and a "not"; with a half, each word of it stands as often
+    in good reviews as in bad ones.
+    """
 
     data: Mapping[str, Any]
+    turned: float = 0.5
 
-    def reviews(self, rng: random.Random) -> Iterator[Review]:
-        """Yield reviews for ever; rng: where all choices come from, by `random()` alone."""
+    def reviews(self, rng: random.Random, kinds: Sequence[str] = KINDS) -> Iterator[Review]:
+        """Yield reviews of these kinds for ever; rng: where all choices come from, by `random()` alone."""
         while True:
-            draw = _Draw(self.data, rng, [])
-            label, kind = draw.pick(LABELS), draw.pick(KINDS)
+            draw = _Draw(self.data, rng, [], self.turned)
+            label, kind = draw.pick(LABELS), draw.pick(kinds)
             text = " ".join(draw.review(label, kind))
             yield Review(_ARTICLE.sub(r"\1n ", text), label, kind, tuple(draw.content))
 
@@ -52,6 +56,7 @@ class _Draw(NamedTuple):
     data: Mapping[str, Any]
     rng: random.Random
     content: list[str]
+    turned: float
 
     def pick(self, options: Sequence[str]) -> str:
         return options[int(self.rng.random() * len(options))]
@@ -60,7 +65,7 @@ class _Draw(NamedTuple):
         """Yield the sentences: perhaps an opening, the verdict, and what is said of parts before or behind it."""
         if self.rng.random() < 0.5:
             yield self._fill(self.pick(self.data["opened"]), label)
-        verdict = self._contrast(label) if kind == "contrast" else _sentence(self._said("said", label, _TURNED))
+        verdict = self._contrast(label) if kind == "contrast" else _sentence(self._said("said", label, self.turned))
         if kind == "early":
             yield from (verdict, *self._parts(_MANY))
         elif self.rng.random() < 0.5:
@@ -70,7 +75,8 @@ class _Draw(NamedTuple):
 
     def _contrast(self, label: str) -> str:
         """Return two opinions, of which the one that stands gives the label."""
-        opinions = {"first": self._said("said", _other(label), _TURNED), "last": self._said("said", label, _TURNED)}
+        both = {"first": _other(label), "last": label}
+        opinions = {place: self._said("said", opinion, self.turned) for place, opinion in both.items()}
         text = _SLOT.sub(lambda slot: opinions[slot[1]], self.pick(self.data["contrast"]["sentences"]))
         return re.sub(r"(?:^|\. )[a-z]", lambda start: start[0].upper(), text)
 
