@@ -102,10 +102,13 @@ def load_ragged(path: Path) -> Ragged:
     return Ragged(np.memmap(f"{path}.ids", np.int32, "r", shape=(int(offsets[-1]),)), offsets)
 
 
-def pad(data: Ragged, rows: npt.NDArray[np.int64], *, value: int = 0) -> tuple[Tensor, Tensor]:
-    """Return the chosen sequences as (B, S) int64, padded behind with `value`, and their lengths (B,) int64."""
+def pad(data: Ragged, rows: npt.NDArray[np.int64], *, value: int = 0, multiple: int = 1) -> tuple[Tensor, Tensor]:
+    """Return the chosen sequences as (B, S) int64, padded behind with `value`, and their lengths (B,) int64.
+
+    multiple: S is one of it; kernels keep memory for every shape that they have seen.
+    """
     lengths = data.offsets[rows + 1] - data.offsets[rows]
-    width = int(lengths.max(initial=0))
+    width = -(-int(lengths.max(initial=0)) // multiple) * multiple
     steps = np.arange(width)[None]
     inside = steps < lengths[:, None]
     index = np.where(inside, data.offsets[rows][:, None] + steps, 0)

@@ -89,7 +89,8 @@ def open_labelled(name: str, columns: LabelConfig, *, told: Told = untold) -> tu
     Raises CorpusError, with the columns that there are, for one that is not there.
     """
     asked = [column for column in (columns.text, columns.label) if column]
-    corpus = load_corpus(name, columns=asked if len(asked) == 2 else None, told=told)
+    both = asked if len(set(asked)) == 2 else None  # of a file without a header line they must be asked for
+    corpus = load_corpus(name, columns=both, told=told)
     present = list(next(iter(corpus.splits.values())).columns)
     roles = corpus.card.columns if corpus.card else {}
     found = [

@@ -19,6 +19,7 @@ from types import MappingProxyType
 from nlpseq.errors import CorpusError, did_you_mean, sentence
 from nlpseq.grammars.almanac import read_almanac
 from nlpseq.grammars.phrasebook import Sentence, phrasebook
+from nlpseq.grammars.reviews import Review, read_reviews
 from nlpseq.share import share_path
 
 __all__ = ["generate", "names", "near_patterns", "word_forms"]
@@ -26,6 +27,7 @@ __all__ = ["generate", "names", "near_patterns", "word_forms"]
 Row = dict[str, str]
 
 _TRAIN, _DOCUMENTS, _HELD_OUT = 18_000, 24_000, 1_000  # rows: pairs of train, documents of train, of any other
+_REVIEWS = {"train": 6_000, "validation": 500, "test": 1_000}
 # How many sentences to hold out by their number of content words (some will turn out to have a rare word form), and of
 # how many parts of the lexicon the words of one sentence must share one. Drawn from anywhere, short held-out sentences
 # would be near nine in ten of their kind, which then could not be learnt; within a part they are near each other.
@@ -47,7 +49,8 @@ def generate(name: str, *, seed: int = 1) -> dict[str, list[Row]]:
     name: one of `names()`; seed: any integer, the same one gives the same rows on every machine.
     phrasebook: train, validation and test, 18,000, 1,000 and 1,000 pairs {"en", "fr"}, no English sentence twice.
     almanac: train and validation, 24,000 and 1,000 documents {"text"}, none twice, and 534 questions `analogies`
-    {"category", "a", "b", "c", "d"}, which no seed changes. Raises CorpusError where no corpus has that name.
+    {"category", "a", "b", "c", "d"}, which no seed changes. reviews: train, validation and test, 6,000, 500 and 1,000
+    {"text", "label", "kind"}. Raises CorpusError where no corpus has that name.
     """
     if name not in names():
         found = f'"{name}"{did_you_mean(name, names())}'
@@ -137,6 +140,20 @@ def _almanac(rng: random.Random) -> dict[str, list[Row]]:
     return {"train": train, "validation": validation, "analogies": almanac.analogies(held_out=True)}
 
 
+def _reviews(rng: random.Random) -> dict[str, list[Row]]:
+    """Draw what is held out first, and then for train what is not near any of it."""
+    drawn = read_reviews(share_path("corpora", "reviews", "lexicon.toml")).reviews(rng)
+    held_out = {name: list(islice(drawn, _REVIEWS[name])) for name in ("validation", "test")}
+    reserved = {pattern for rows in held_out.values() for one in rows for pattern in near_patterns(one.content)}
+    far = (one for one in drawn if reserved.isdisjoint(near_patterns(one.content)))
+    splits: dict[str, list[Review]] = {"train": list(islice(far, _REVIEWS["train"])), **held_out}
+    return {name: [_row(one) for one in rows] for name, rows in splits.items()}
+
+
+def _row(review: Review) -> Row:
+    return {"text": review.text, "label": review.label, "kind": review.kind}
+
+
 _CORPORA: Mapping[str, Callable[[random.Random], dict[str, list[Row]]]] = MappingProxyType(
-    {"almanac": _almanac, "phrasebook": _phrasebook}
+    {"almanac": _almanac, "phrasebook": _phrasebook, "reviews": _reviews}
 )

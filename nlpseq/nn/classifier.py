@@ -75,11 +75,11 @@ class TextClassifier(nn.Module):
         self.output = nn.Linear(self.recurrent.output_size, shape.classes)
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """Return logits (B, C) in float32; tokens: (B, S) int64, lengths: (B,) int64 of at least 1."""
+        """Return logits (B, C), in float32 at least; tokens: (B, S) int64, lengths: (B,) int64 of at least 1."""
         return self.read(self.embedding(tokens), lengths)
 
     def read(self, embedded: Tensor, lengths: Tensor) -> Tensor:
-        """Return logits (B, C) in float32; embedded: (B, S, E), the vectors of the tokens."""
+        """Return logits (B, C), in float32 at least; embedded: (B, S, E), the vectors of the tokens."""
         inputs = locked_dropout(embedded, self.dropout.embedding, self.training)
         if self.training and self.dropout.word:
             inputs = inputs * F.dropout(inputs.new_ones(*inputs.shape[:2], 1), self.dropout.word)
@@ -88,7 +88,7 @@ class TextClassifier(nn.Module):
         outputs, state = self.recurrent(inputs, lengths)
         pooled = self._pooled(outputs, state, lengths)
         logits: Tensor = self.output(dropout(pooled, self.dropout.output, self.training))
-        return logits.float()
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def _convolved(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return (B, ceil(S / pool), filters) and the lengths of it; what stands at padding counts for nothing."""

@@ -79,6 +79,8 @@ class Layer(nn.Module):
         self.rnn = kinds["lstm" if cell == "peephole" else cell](input_size, hidden_size, batch_first=True)
         for gate in torch.split(self.rnn.all_weights[0][1].data, hidden_size):
             nn.init.orthogonal_(gate)
+        if self.states == 2:  # a new cell keeps what it holds (Gers et al. 2000; Jozefowicz et al. 2015)
+            nn.init.ones_(self.rnn.all_weights[0][2].data[hidden_size : 2 * hidden_size])
         if cell == "peephole":
             self.peepholes = nn.Parameter(torch.zeros(3, hidden_size))  # an LSTM without them, to begin with
 

@@ -49,6 +49,9 @@ from nlpseq.training import World, set_threads, to_device
 __all__ = ["LabelBatch", "SentimentTask", "evaluate_sentiment", "train_sentiment"]
 
 
+_MULTIPLE = 16  # that widths are rounded up to, since oneDNN keeps a primitive for every shape of a batch
+
+
 class LabelBatch(NamedTuple):
     """A batch as the model takes it."""
 
@@ -70,11 +73,12 @@ class SentimentTask:
 
     def plan(self, epoch: int) -> Plan:
         """Return the epoch's batches, of like length."""
-        return plan([self.data.tokens.lengths], self.batch_tokens, seed=self.seed, epoch=epoch)
+        widths = -(-self.data.tokens.lengths // _MULTIPLE) * _MULTIPLE
+        return plan([widths], self.batch_tokens, seed=self.seed, epoch=epoch)
 
     def batch(self, rows: npt.NDArray[np.int64]) -> LabelBatch:
         """Return the examples of these numbers."""
-        tokens, lengths = pad(self.data.tokens, rows)
+        tokens, lengths = pad(self.data.tokens, rows, multiple=_MULTIPLE)
         return LabelBatch(tokens, lengths, torch.from_numpy(self.data.labels[rows]), len(rows))
 
     def loss(self, batch: LabelBatch, done: float = 0.0) -> tuple[Tensor, Tensor, int]:
