@@ -22,6 +22,8 @@ _HOME = {
     "EmbedConfig": "nlpseq.settings",
     "Embeddings": "nlpseq.vectors",
     "Interrupted": "nlpseq.errors",
+    "LMConfig": "nlpseq.settings",
+    "LanguageModel": "nlpseq.language_model",
     "NlpseqError": "nlpseq.errors",
     "TokenizeConfig": "nlpseq.settings",
     "Tokenizer": "nlpseq.tokenizer",
@@ -32,6 +34,7 @@ _HOME = {
     "configure": "nlpseq.config",
     "load_corpus": "nlpseq.corpora",
     "train_embeddings": "nlpseq.stages.embed",
+    "train_lm": "nlpseq.stages.lm",
     "train_tokenizer": "nlpseq.stages.tokenize",
     "train_translator": "nlpseq.stages.translate",
 }
@@ -43,6 +46,8 @@ __all__ = [
     "EmbedConfig",
     "Embeddings",
     "Interrupted",
+    "LMConfig",
+    "LanguageModel",
     "NlpseqError",
     "TokenizeConfig",
     "Tokenizer",
@@ -54,6 +59,7 @@ __all__ = [
     "configure",
     "load_corpus",
     "train_embeddings",
+    "train_lm",
     "train_tokenizer",
     "train_translator",
 ]
@@ -62,8 +68,10 @@ if TYPE_CHECKING:
     from nlpseq.config import configure
     from nlpseq.corpora import Corpus, load_corpus
     from nlpseq.errors import ArtefactError, CorpusError, Interrupted, NlpseqError, UsageError, WorkError
-    from nlpseq.settings import EmbedConfig, TokenizeConfig, TranslateConfig
+    from nlpseq.language_model import LanguageModel
+    from nlpseq.settings import EmbedConfig, LMConfig, TokenizeConfig, TranslateConfig
     from nlpseq.stages.embed import train_embeddings
+    from nlpseq.stages.lm import train_lm
     from nlpseq.stages.tokenize import train_tokenizer
     from nlpseq.stages.translate import train_translator
     from nlpseq.tokenizer import Tokenizer

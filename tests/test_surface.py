@@ -14,6 +14,7 @@ COMMANDS = [
     *("tokenize train", "tokenize encode", "tokenize decode"),
     *("embed train", "embed nearest", "embed analogy", "embed evaluate", "embed export"),
     *("translate train", "translate run", "translate evaluate"),
+    *("lm train", "lm sample", "lm evaluate"),
     *("corpora list", "corpora show", "corpora fetch"),
 ]
 SHOW_HEAVY = f"""

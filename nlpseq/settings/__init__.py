@@ -11,21 +11,37 @@ from nlpseq.settings.common import (
     TrainingConfig,
 )
 from nlpseq.settings.embed import EmbedConfig, EmbeddingConfig, WordsConfig
+from nlpseq.settings.lm import (
+    BatchingConfig,
+    LMConfig,
+    LMTextConfig,
+    NetworkConfig,
+    NoiseConfig,
+    SamplingConfig,
+    WritingConfig,
+)
 from nlpseq.settings.tokenizer import TokenizeConfig
 from nlpseq.settings.translate import DecodingConfig, TranslateConfig, TranslatorConfig
 
 __all__ = [
+    "BatchingConfig",
     "ComputeConfig",
     "DecodingConfig",
     "EmbedConfig",
     "EmbeddingConfig",
+    "LMConfig",
+    "LMTextConfig",
+    "NetworkConfig",
+    "NoiseConfig",
     "PairConfig",
     "PretrainedConfig",
     "RunConfig",
+    "SamplingConfig",
     "TokenizeConfig",
     "TokenizerConfig",
     "TrainingConfig",
     "TranslateConfig",
     "TranslatorConfig",
     "WordsConfig",
+    "WritingConfig",
 ]
