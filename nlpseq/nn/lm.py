@@ -76,5 +76,20 @@ class RecurrentLM(nn.Module):
 
     def step(self, tokens: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return logits (B, V) of the next unit and the next state; tokens: (B,) int64, the ones just written."""
-        features, state = self(tokens[:, None], state)
-        return self.output(features[:, 0]), state
+        inputs = self.embedding(tokens)
+        each = self.stack.states_per_layer
+        if state is None:
+            state = inputs.new_zeros(len(inputs), self.stack.states, self.shape.hidden_size)
+        after: list[Tensor] = []
+        for layer, own in zip(self.stack.layers, torch.split(state, each, 1), strict=True):
+            # The fused kernels sort the weights anew in every call, which costs an LSTM seven times the step itself.
+            weights = layer.rnn.all_weights[0]  # type: ignore[union-attr, index]
+            parts = [part.contiguous() for part in own.unbind(1)]
+            if each == 2:
+                new = list(torch.lstm_cell(inputs, parts, *weights))
+            else:
+                cell = torch.gru_cell if self.shape.cell == "gru" else torch.rnn_tanh_cell
+                new = [cell(inputs, parts[0], *weights)]
+            after += new
+            inputs = new[0]
+        return self.output(self.readout(inputs)), torch.stack(after, 1)
