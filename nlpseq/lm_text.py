@@ -199,8 +199,10 @@ def training_rows(source: Source, config: LMTextConfig, *, held: bool | None) ->
             cut = _line_end(row, int(len(row) * (1 - config.held_out)))
             yield row[cut:] if held else row[:cut]
         return
+    least = min(map(_hash, first))  # so that something is held out however small the share
     for row in chain(first, rows):
-        if (_hash(row) < config.held_out * 2**64) == held:
+        value = _hash(row)
+        if (value == least or value < config.held_out * 2**64) == held:
             yield row
 
 
