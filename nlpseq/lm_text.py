@@ -21,7 +21,7 @@ import numpy as np
 from nlpseq.artefact import digest_of, write_file
 from nlpseq.batches import Ragged, RaggedWriter, load_ragged
 from nlpseq.cuts import PARTS, Told
-from nlpseq.errors import ArtefactError, did_you_mean
+from nlpseq.errors import ArtefactError, CorpusError, did_you_mean, sentence
 from nlpseq.pairs import open_text, texts
 from nlpseq.readers import fault, file_format
 from nlpseq.settings import LMTextConfig, PairConfig
@@ -90,9 +90,13 @@ def open_source(name: str, column: str | None, *, as_bytes: bool) -> Source:
     the text; as_bytes: files need not be UTF-8. Raises CorpusError for what cannot be found or read.
     """
     path = Path(name).expanduser()
-    if path.is_file() and file_format(path) in (None, ".txt"):
+    files = _plain_files(path) if path.is_dir() else []
+    plain = path.is_file() and file_format(path) in (None, ".txt")
+    if column is not None and (plain or files):
+        raise CorpusError(sentence("text", "be left out for files of text, which have no columns", column, str(path)))
+    if plain:
         return _file(path, as_bytes)
-    if path.is_dir() and (files := _plain_files(path)):
+    if files:
         return _folder(path, files, as_bytes)
     corpus, columns = open_text(name, column, PairConfig())
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from nlpseq.errors import UsageError
-from nlpseq.losses import linear_cross_entropy, noise_contrastive
 from nlpseq.lm_task import StreamTask, WindowTask, noise_of, task_of
+from nlpseq.losses import linear_cross_entropy, noise_contrastive
 from nlpseq.nn.lm import LMDropout, LMShape, RecurrentLM
 from nlpseq.settings import NoiseConfig, TrainingConfig
 from nlpseq.training import World, begin, fit
@@ -56,7 +56,9 @@ def test_the_carried_state_is_that_of_one_long_pass():
     with torch.no_grad():
         features, _ = model(torch.cat([batch.fed for batch in found], 1))
         targets = torch.cat([batch.targets.view(2, -1) for batch in found], 1)
-        loss, _ = linear_cross_entropy(features.flatten(0, 1), model.output.weight, model.output.bias, targets.flatten())
+        loss, _ = linear_cross_entropy(
+            features.flatten(0, 1), model.output.weight, model.output.bias, targets.flatten()
+        )
     assert total == pytest.approx(float(loss), rel=1e-5)
     assert not task.carried.requires_grad
 

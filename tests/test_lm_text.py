@@ -51,7 +51,12 @@ def test_a_folder_of_named_splits_is_taken_as_it_is(tmp_path):
     for name in ("train", "valid", "test"):
         (tmp_path / f"{name}.txt").write_text(name)
     source = open_source(str(tmp_path), None, as_bytes=False)
-    assert [rows(source, name) for name in source.splits] == [["train"], ["valid"], ["test"], ["test", "train", "valid"]]
+    assert [rows(source, name) for name in source.splits] == [
+        ["train"],
+        ["valid"],
+        ["test"],
+        ["test", "train", "valid"],
+    ]
     (tmp_path / "two").mkdir()
     for name in ("a", "b"):
         (tmp_path / "two" / f"{name}.py").write_text("x")
