@@ -88,9 +88,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights_and_samples(verses, finished,
 def test_samples_are_kept_in_order_and_change_nothing(verses, finished, tmp_path):
     drawn = [json.loads(line) for line in (finished / "samples.jsonl").read_text().splitlines()]
     assert [one["step"] for one in drawn] == [6, 12, 18, 24]
-    assert all(
-        text.startswith(prompt) for one in drawn for text, prompt in zip(one["texts"], ("the ", "a"), strict=True)
-    )
+    assert all(first.startswith("the ") and second.startswith("a") for first, second in (one["texts"] for one in drawn))
     shown = (finished / "report.html").read_text().partition("What the model writes as it learns")[2]
     places = [shown.index(f"{one['loss']:.3f}") for one in drawn]
     assert places == sorted(set(places))
@@ -289,7 +287,8 @@ def test_two_processes_end_with_the_weights_of_one_and_a_stopped_pair_goes_on(ve
                "nlpseq"]  # fmt: skip
     options = {"dropout": 0.0, "layer_dropout": 0.0, "output_dropout": 0.0}
     train_lm(small(verses, tmp_path / "one", **options))
-    done = subprocess.run([*command, *words(verses, tmp_path / "two", **options)], capture_output=True, text=True)
+    given = words(verses, tmp_path / "two", **options)
+    done = subprocess.run([*command, *given], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     first, second = (LanguageModel.load(tmp_path / name).model.state_dict() for name in ("one", "two"))
     for name, tensor in first.items():

@@ -56,9 +56,8 @@ def test_the_carried_state_is_that_of_one_long_pass():
     with torch.no_grad():
         features, _ = model(torch.cat([batch.fed for batch in found], 1))
         targets = torch.cat([batch.targets.view(2, -1) for batch in found], 1)
-        loss, _ = linear_cross_entropy(
-            features.flatten(0, 1), model.output.weight, model.output.bias, targets.flatten()
-        )
+        output = model.output
+        loss, _ = linear_cross_entropy(features.flatten(0, 1), output.weight, output.bias, targets.flatten())
     assert total == pytest.approx(float(loss), rel=1e-5)
     assert not task.carried.requires_grad
 
@@ -87,7 +86,7 @@ def test_a_run_that_is_taken_up_carries_on():
     steps = fit(run, task)
     for _ in range(4):
         next(steps)
-    state = {name: value for name, value in run.state().items()}
+    state = run.state()
     assert state["carried"].abs().sum() > 0
     task, again = start()
     again.restore(state)

@@ -4,8 +4,9 @@ import pytest
 
 from nlpseq.python_lines import accepted
 
-GOOD = ["x = 1", "def f(x):", "    return x", "else:", "elif x == 2:", "except ValueError as e:", "finally:", "@wraps(f)",
-        "# a comment: it ends so:", "with a as b:", "class A(B):  # why", "for x in y:", 's = "\\d"']  # fmt: skip
+GOOD = ["x = 1", "def f(x):", "    return x", "else:", "elif x == 2:", "except ValueError as e:", "finally:",
+        "@wraps(f)", "# a comment: it ends so:", "with a as b:", "class A(B):  # why", "for x in y:",
+        's = "\\d"']  # fmt: skip
 BAD = ["x = = 1", "def f(x", "the quick brown fox", "elsse:", "@", '"open', "f(a, b))"]
 
 
