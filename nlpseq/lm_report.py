@@ -57,6 +57,7 @@ def lm_report(
     in order. Raises ArtefactError for a damaged log.
     """
     started = time.perf_counter()
+    settings = lm.facts["fingerprint"]
     streams = 1 if len(text.ids) <= _ONE_STREAM else _STREAMS
     one, windows = held_out(lm.model, text.ids, streams=streams), cold(lm.model, text.ids)
     seconds = time.perf_counter() - started
@@ -76,7 +77,7 @@ def lm_report(
         split=split,
         scores=scores,
         seconds=round(time.perf_counter() - started, 3),
-        settings={k: v for k, v in lm.facts["fingerprint"].items() if v not in ("", None)},
+        settings={k: v for k, v in settings.items() if v not in ("", None) and k not in lm.config.data.idle},
         counts=_counts(lm, text, one, seconds),
         blocks=[_explained(lm.units.noun), *blocks],
     )

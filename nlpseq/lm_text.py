@@ -248,7 +248,7 @@ def encode_text(rows: Iterator[str], units: Units, *, path: Path, joined: bool, 
     counts = [0, 0, 0, 0, 0]
     for texts_, done in _blocks(iter(["".join(rows)]) if joined else rows, whole=units.whole):
         encoded = [ids for ids in units.encode(texts_) if len(ids)]
-        writer.write([np.append(ids, EOS).tolist() for ids in encoded])
+        writer.write([np.append(ids, np.int32(EOS)) for ids in encoded])
         unknown = sum(int((ids == UNK).sum()) for ids in encoded)
         more = done, len(encoded), sum(map(len, texts_)), sum(map(len, encoded)), unknown
         counts = [a + b for a, b in zip(counts, more, strict=True)]

@@ -25,6 +25,7 @@ Ids = npt.NDArray[np.int32]
 _FIRST = len(SPECIALS)  # id of the first character
 _FILE = "units.json"
 _LONGEST = 4  # bytes of a character
+_ROOM = 1 << 20  # characters that are turned into numbers at once
 
 
 class Units(Protocol):
@@ -68,8 +69,8 @@ class Characters:
     def learn(cls, texts: Iterable[str], *, min_count: int) -> Characters:
         """Return the code points that stand in the texts at least `min_count` times; CorpusError where none does."""
         counts: Counter[int] = Counter()
-        for text in texts:
-            found, times = np.unique(_codes(text), return_counts=True)
+        for part in (part for text in texts for part in _parts(text)):
+            found, times = np.unique(_codes(part), return_counts=True)
             counts.update(dict(zip(found.tolist(), times.tolist(), strict=True)))
         alphabet = "".join(chr(code) for code, count in counts.items() if count >= min_count)
         if not alphabet:
@@ -86,7 +87,7 @@ class Characters:
 
     def encode(self, texts: Sequence[str]) -> list[Ids]:
         """Return the ids of each text, `[UNK]` for characters that the training text does not have."""
-        return [self._encode(text) for text in texts]
+        return [np.concatenate([self._encode(part) for part in _parts(text)]) for text in texts]
 
     def _encode(self, text: str) -> Ids:
         if self.alphabet is None:
@@ -193,6 +194,11 @@ def units_from_files(files: Mapping[str, bytes], where: str) -> Units:
             sentence(where, f"hold units as nlpseq wrote them ({_FILE})", "others", quote=False)
         ) from None
     return Characters(alphabet)
+
+
+def _parts(text: str) -> list[str]:
+    """Return the text in parts: as numbers it takes many times the room."""
+    return [text[start : start + _ROOM] for start in range(0, max(1, len(text)), _ROOM)]
 
 
 def _codes(text: str) -> npt.NDArray[np.int64]:

@@ -140,6 +140,7 @@ def test_the_score_of_a_text_is_the_sum_of_its_units():
     assert (empty.nats, empty.units) == (0.0, [])
     everything = [lm.score([letter])[0].nats for letter in LETTERS]
     assert sum(map(math.exp, everything)) < 1
+    assert lm.score(["abc", "b" * 99, "ab"])[0] == one  # whatever is beside it
     assert lm.score(["a\u2603"])[0].unknown == lm.unknown("a\u2603") == 1
     with pytest.raises(UsageError, match="`texts` must be a list of texts"):
         lm.score("abc")

@@ -188,7 +188,7 @@ def test_the_commands_write_score_and_warn(run, finished, verses, tmp_path):
     outcome = run("lm", "sample", "--model", finished, "--prompt", "the ☃", "--length", 30, "--seed", 3, "--past-end")
     assert outcome.code == 0
     assert outcome.out.startswith("the ☃")
-    assert outcome.err == ("warning: 1 characters of the prompt were never seen in training and are read as [UNK]\n")
+    assert outcome.err == ("warning: 1 character of the prompt never seen in training, read as [UNK]\n")
     again = run(
         "lm", "sample", "--model", finished, "--prompt", "the ☃", "--length", 30, "--seed", 3, "--past-end", "--json"
     )
@@ -197,7 +197,7 @@ def test_the_commands_write_score_and_warn(run, finished, verses, tmp_path):
     assert several.out.count("--- ") == 3
     ranked = run("lm", "evaluate", "--model", finished, "--text", "the", "--text", "qqq")
     assert [line.split("  ")[-1] for line in ranked.out.splitlines()] == ["the", "qqq"]
-    assert "warning: 3 characters were never seen" in ranked.err
+    assert ranked.err == "warning: 3 characters never seen in training, read as [UNK]: qqq\n"
     plain = run("lm", "evaluate", "--model", finished, "--text", "the", "--json")
     assert len(json.loads(plain.out)["units"]) == 3
     scored = run("lm", "evaluate", "--model", finished, "--corpus", verses, "--split", "test", "--out", tmp_path / "r")

@@ -28,6 +28,14 @@ def test_characters_and_bytes_come_back_as_they_were(text):
         assert all(len(SPECIALS) <= number < len(units) for number in ids)
 
 
+def test_long_texts_are_turned_into_numbers_in_parts(monkeypatch):
+    whole = Characters.learn(["abc \u2603"], min_count=1).encode(["abc \u2603cab"])[0]
+    monkeypatch.setattr("nlpseq.units._ROOM", 2)
+    units = Characters.learn(["abc \u2603"], min_count=1)
+    assert units.encode(["abc \u2603cab"])[0].tolist() == whole.tolist()
+    assert Characters(None).encode(["a\u2603b"])[0].tolist() == [6 + byte for byte in "a\u2603b".encode()]
+
+
 def test_ids_are_places_in_the_order_of_code_points():
     units = Characters.learn(["cab"], min_count=1)
     assert units.encode(["abc"])[0].tolist() == [6, 7, 8]

@@ -61,13 +61,17 @@ def sample_text(model: str, prompt: str, count: int, *, as_json: bool, device: s
     how = given(options)
     live = _loaded(model, device)
     if unknown := live.unknown(prompt):
-        say(f"warning: {unknown} {live.units.noun}s of the prompt were never seen in training and are read as [UNK]")
+        say(f"warning: {_unseen(live, unknown, ' of the prompt')}, read as [UNK]")
     if count == 1 and not as_json:
         _show(live, prompt, how)
         return
     for number, text in enumerate(live.sample(prompt, count=count, **how), 1):
         heading = [f"--- {number} ---"] if not as_json and count > 1 else []
         print_lines([*heading, json.dumps({"prompt": prompt, "text": text}, ensure_ascii=False) if as_json else text])
+
+
+def _unseen(live: LanguageModel, count: int, where: str = "") -> str:
+    return f"{count} {live.units.noun}{'s' * (count > 1)}{where} never seen in training"
 
 
 def _show(live: LanguageModel, prompt: str, how: dict[str, Any]) -> None:
@@ -124,7 +128,7 @@ def _rank(live: LanguageModel, texts: tuple[str, ...], *, as_json: bool) -> None
     """Print for each text its log-probability, that per unit, and how many units it has."""
     for found in live.score(texts):
         if found.unknown:
-            say(f"warning: {found.unknown} {live.units.noun}s were never seen in training and are read as [UNK]")
+            say(f"warning: {_unseen(live, found.unknown)}, read as [UNK]: {found.text}")
         count = len(found.units)
         mean = found.nats / max(1, count)
         line = f"{found.nats:.4f} nats  {mean:.4f} per {live.units.noun}  {count} {live.units.noun}s  {found.text}"

@@ -81,16 +81,20 @@ class LMTextConfig:
         names = ("vocab_size", "min_count", "lowercase", "numbers", "links", "sample")
         return TokenizerConfig(units=units, **{name: getattr(self, name) for name in names})
 
+    @property
+    def idle(self) -> set[str]:
+        """The settings that do nothing beside the others."""
+        normalisation = {"vocab_size", "lowercase", "numbers", "links", "sample"}
+        if self.tokenizer is not None:
+            return normalisation | {"units", "min_count"}
+        rare = set() if self.units in ("char", "word") else {"min_count"}
+        return rare if self.tokens else rare | normalisation
+
     def faults(self) -> Iterator[str]:
         """Yield settings that would do nothing, as sentences."""
-        idle = {"byte": {"min_count"}, "char": set(), "word": set()}.get(self.units, {"min_count"})
-        if self.units in ("char", "byte"):
-            idle |= {"vocab_size", "lowercase", "numbers", "links", "sample"}
-        if self.tokenizer is not None:
-            idle = {"units", "min_count", "vocab_size", "lowercase", "numbers", "links", "sample"}
         why = "tokenizer is given, which has its own" if self.tokenizer else f"units is {self.units}"
         for item in settings_of(LMTextConfig):
-            if item.name in idle and (value := getattr(self, item.name)) != item.default:
+            if item.name in self.idle and (value := getattr(self, item.name)) != item.default:
                 yield sentence(item.name, f"be left out where {why}", value)
 
 

@@ -88,7 +88,7 @@ def _train(config: LMConfig, job: Job) -> None:
     )
     live = LanguageModel(model, work.units, config=config, facts=_facts(config, work, model, job))
     diary = _Diary(job.state / _SAMPLES, live)
-    watched = replace(job, watch=diary.watching(job.watch))
+    watched = replace(job, watch=diary.watching(job.watch)) if job.first else job
     evaluate = _validation(live, work.validation.ids, diary)
     live.facts |= train_network(
         watched, model, task, config.training, seed=config.compute.seed, evaluate=evaluate, metric="loss"
