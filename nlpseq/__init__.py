@@ -22,6 +22,8 @@ _HOME = {
     "EmbedConfig": "nlpseq.settings",
     "Embeddings": "nlpseq.vectors",
     "Interrupted": "nlpseq.errors",
+    "LMConfig": "nlpseq.settings",
+    "LanguageModel": "nlpseq.language_model",
     "NlpseqError": "nlpseq.errors",
     "SentimentClassifier": "nlpseq.classifier",
     "SentimentConfig": "nlpseq.settings",
@@ -35,6 +37,7 @@ _HOME = {
     "load_corpus": "nlpseq.corpora",
     "train_embeddings": "nlpseq.stages.embed",
     "train_sentiment": "nlpseq.stages.sentiment",
+    "train_lm": "nlpseq.stages.lm",
     "train_tokenizer": "nlpseq.stages.tokenize",
     "train_translator": "nlpseq.stages.translate",
 }
@@ -46,6 +49,8 @@ __all__ = [
     "EmbedConfig",
     "Embeddings",
     "Interrupted",
+    "LMConfig",
+    "LanguageModel",
     "NlpseqError",
     "SentimentClassifier",
     "SentimentConfig",
@@ -59,6 +64,7 @@ __all__ = [
     "configure",
     "load_corpus",
     "train_embeddings",
+    "train_lm",
     "train_sentiment",
     "train_tokenizer",
     "train_translator",
@@ -69,8 +75,10 @@ if TYPE_CHECKING:
     from nlpseq.config import configure
     from nlpseq.corpora import Corpus, load_corpus
     from nlpseq.errors import ArtefactError, CorpusError, Interrupted, NlpseqError, UsageError, WorkError
-    from nlpseq.settings import EmbedConfig, SentimentConfig, TokenizeConfig, TranslateConfig
+    from nlpseq.language_model import LanguageModel
+    from nlpseq.settings import EmbedConfig, LMConfig, SentimentConfig, TokenizeConfig, TranslateConfig
     from nlpseq.stages.embed import train_embeddings
+    from nlpseq.stages.lm import train_lm
     from nlpseq.stages.sentiment import train_sentiment
     from nlpseq.stages.tokenize import train_tokenizer
     from nlpseq.stages.translate import train_translator

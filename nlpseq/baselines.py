@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from nlpseq.placeholders import normalise
 from nlpseq.text import words
 
-__all__ = ["commonest_baseline", "nearest_baseline"]
+__all__ = ["commonest_baseline", "nearest_baseline", "trigram_ids"]
 
 
 def commonest_baseline(texts: Iterable[str], questions: Sequence[Mapping[str, str]]) -> list[str]:
@@ -65,3 +66,23 @@ def _features(text: str) -> set[str | tuple[str, str]]:
     """Return the words and the pairs of neighbouring words of a text."""
     forms = words(normalise(text).text.casefold())
     return {*forms, *pairwise(forms)}
+
+
+def trigram_ids(ids: npt.NDArray[np.int32], length: int, *, seed: int) -> list[int]:
+    """Return units drawn one after the other by the two before them, as often as these stand before each in a text.
+
+    ids: (N,) of the text, at least 3, taken for a circle, so that every pair is followed by something.
+    """
+    text = ids.astype(np.int64)
+    pairs = text * (int(text.max()) + 1) + np.roll(text, -1)
+    order = np.argsort(pairs, kind="stable")
+    ordered = pairs[order]
+    dice = np.random.default_rng(seed).random(length)
+    place = 0
+    found = []
+    for chance in dice.tolist():
+        first, last = np.searchsorted(ordered, pairs[place], "left"), np.searchsorted(ordered, pairs[place], "right")
+        drawn = order[first + int(chance * (last - first))]
+        found.append(int(text[(drawn + 2) % len(text)]))
+        place = (drawn + 1) % len(text)
+    return found

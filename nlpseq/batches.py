@@ -52,7 +52,7 @@ class RaggedWriter:
         self._lengths: list[npt.NDArray[np.int64]] = []
         self._hash = hashlib.sha256()
 
-    def write(self, sequences: Sequence[Sequence[int]]) -> None:
+    def write(self, sequences: Sequence[Sequence[int] | npt.NDArray[np.int32]]) -> None:
         """Append sequences of ids below 2**31."""
         content = np.concatenate([np.asarray(s, np.int32) for s in sequences] or [np.empty(0, np.int32)]).tobytes()
         self._hash.update(content)

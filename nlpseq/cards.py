@@ -39,7 +39,8 @@ class Artefact:
 class Source:
     """Where a corpus comes from.
 
-    kind: "generated" (by `nlpseq.synthetic`), "hub" (read through `datasets`) or "raw" (files at web addresses);
+    kind: "generated" (by `nlpseq.synthetic`), "library" (`nlpseq.library`: Python's own source), "hub" (read through
+    `datasets`) or "raw" (files at web addresses);
     id, config, revision: the hub's; url: what the addresses in files begin with; files: split -> column -> address;
     format: which parser of `nlpseq.fetch` reads raw files; cut: characters after which a single text is cut into
     train, validation and test; limit: rows taken of a larger hub data set; verified: someone has looked the revision
@@ -78,11 +79,16 @@ class Card:
     notes: str = ""
     artefacts: Mapping[str, Artefact] = field(default_factory=dict)
 
+    @property
+    def embedded(self) -> bool:
+        """Whether its rows are on every machine: nothing is fetched or mirrored."""
+        return self.source.kind in ("generated", "library")
+
 
 def catalogue() -> list[Card]:
     """Return the cards of all corpora that nlpseq knows, embedded ones first, then by name."""
     names = (path.parent.name for path in share_path("corpora").glob("*/card.toml"))
-    return sorted((read_card(name) for name in names), key=lambda card: (card.source.kind != "generated", card.name))
+    return sorted((read_card(name) for name in names), key=lambda card: (not card.embedded, card.name))
 
 
 def read_card(name: str) -> Card:

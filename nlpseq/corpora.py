@@ -14,6 +14,7 @@ from nlpseq.cards import Card, catalogue, read_card
 from nlpseq.cuts import PARTS, HashCut, Told, text_hash, untold
 from nlpseq.errors import CorpusError, did_you_mean
 from nlpseq.fetch import cache_folder, fetch
+from nlpseq.library import library_splits, library_version
 from nlpseq.readers import (
     FORMATS,
     Record,
@@ -27,7 +28,7 @@ from nlpseq.readers import (
     parquet_table,
 )
 
-__all__ = ["Corpus", "Split", "catalogue", "corpus_file", "corpus_path", "load_corpus", "text_hash"]
+__all__ = ["Corpus", "Split", "catalogue", "corpus_file", "corpus_path", "corpus_version", "load_corpus", "text_hash"]
 
 _ALIASES = {"valid": "validation", "dev": "validation", "val": "validation"}
 
@@ -142,7 +143,7 @@ def load_corpus(name_or_path: str | Path, *, columns: Sequence[str] | None = Non
 
 
 def corpus_path(name_or_path: str | Path, *, columns: Sequence[str] | None = None) -> Path | None:
-    """Return where the text of a corpus lies, as an absolute path: None where a grammar writes it.
+    """Return where the text of a corpus lies, as an absolute path: None for one that is embedded.
 
     name_or_path, columns: as for `load_corpus`. A path is returned whatever is there; a name is looked up and, where it
     is nowhere on this machine, fetched. Raises CorpusError for a name that is none, and where that fails.
@@ -151,6 +152,12 @@ def corpus_path(name_or_path: str | Path, *, columns: Sequence[str] | None = Non
     if path.exists() or _is_a_path(str(name_or_path)) or _parallel_files(path, columns):
         return path.absolute()
     return _located(str(name_or_path))[0]
+
+
+def corpus_version(name_or_path: str | Path) -> str:
+    """Return what tells the text of an embedded corpus from another of that name; empty for all whose path tells it."""
+    card = next((card for card in catalogue() if card.name == str(name_or_path)), None)
+    return library_version() if card and card.source.kind == "library" else ""
 
 
 def _is_a_path(text: str) -> bool:
@@ -230,7 +237,7 @@ def _named(name: str, columns: Sequence[str] | None) -> Corpus:
 
 
 def _located(name: str) -> tuple[Path | None, Card | None]:
-    """Return folder and card of a named corpus: no folder for a grammar, no card for what only a mirror has."""
+    """Return folder and card of a named corpus: no folder for an embedded one, no card for what only a mirror has."""
     folder = next((place / name for place in _mirrors() if any((place / name).glob("*.parquet"))), None)
     try:
         card = read_card(name)
@@ -238,7 +245,7 @@ def _located(name: str) -> tuple[Path | None, Card | None]:
         if folder is None:
             raise
         return folder, None  # a mirror may hold corpora that have no card
-    if card.source.kind == "generated":  # before any copy, which an older grammar may have written
+    if card.embedded:  # before any copy, which an older grammar may have written
         return None, card
     if folder is None:
         if not card.splits:
@@ -265,7 +272,8 @@ def _mirror_splits(files: Sequence[Path], card: Card | None, columns: Sequence[s
 def _generated(card: Card, columns: Sequence[str] | None) -> dict[str, Split]:
     from nlpseq.synthetic import generate
 
-    splits = generate(card.name, seed=card.source.seed)
+    library = card.source.kind == "library"
+    splits = library_splits() if library else generate(card.name, seed=card.source.seed)
     return {
         name: Split(name, memory_table(f"{card.name} {name}", rows, columns))
         for name, rows in splits.items()

@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 
 from nlpseq.cards import Card, read_card
 from nlpseq.errors import CorpusError
+from nlpseq.library import library_splits
 from nlpseq.readers import Row, Table, fault, open_table, parallel_table, parquet_table, read_lines
 
 __all__ = ["cache_folder", "content_hash", "fetch"]
@@ -71,6 +72,8 @@ def _ingest(card: Card, folder: Path, scratch: Path) -> None:
         from nlpseq.synthetic import generate
 
         splits: Mapping[str, Iterable[Row]] = generate(card.name, seed=card.source.seed)
+    elif card.source.kind == "library":
+        splits = library_splits()
     elif card.source.kind == "hub":
         splits = {split: _hub_rows(card, split) for split in card.splits}
     else:

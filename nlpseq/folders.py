@@ -19,7 +19,7 @@ from nlpseq.errors import ArtefactError, sentence
 __all__ = ["claim", "evaluation_folder", "fingerprint", "finished", "held", "release", "stamp", "state_folder"]
 
 STATE = "state.pt"  # of a training that was stopped
-KEPT = ("metrics.jsonl", "report.json", "report.html")  # of a state folder, when its run is finished
+KEPT = ("metrics.jsonl", "samples.jsonl", "report.json", "report.html")  # of a state folder, when its run is finished
 _LOCK = ".lock"
 _OWN = "settings.json"
 _TEXT = "text of the "

@@ -23,7 +23,7 @@ from torch import Tensor, distributed
 from nlpseq.artefact import write_file
 from nlpseq.errors import ArtefactError, Interrupted, WorkError, sentence
 from nlpseq.folders import STATE
-from nlpseq.training import Run, Step, Task, averaged, fit
+from nlpseq.training import Run, Step, Task, averaged, fit, together
 
 __all__ = [
     "Event",
@@ -208,8 +208,9 @@ def save_state(run: Resumable, path: Path, log: int) -> None:
 
 
 def _save(run: Run, path: Path, log: int) -> None:
-    if run.world.rank == 0:
-        save_state(run, path, log)
+    with together(run):
+        if run.world.rank == 0:
+            save_state(run, path, log)
 
 
 def _evaluation_is_due(run: Run, step: Step) -> bool:

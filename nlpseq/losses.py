@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-__all__ = ["linear_cross_entropy"]
+__all__ = ["linear_cross_entropy", "noise_contrastive"]
 
 # Logits at once in float32 (on a CPU they shall stay in the cache), and in the type of the products: for so many the
 # weight's gradient is added up once, which moves all of it.
@@ -30,6 +31,24 @@ def linear_cross_entropy(
         weight, bias, features = weight.detach(), bias.detach(), features.detach()
     loss, plain = _LinearCrossEntropy.apply(features, weight, bias, targets, smoothing, dtype)  # type: ignore[no-untyped-call]
     return loss, plain
+
+
+def noise_contrastive(
+    features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, *, noise: Tensor, log_noise: Tensor
+) -> Tensor:
+    """Return the sum over tokens of the loss of noise-contrastive estimation, in nats.
+
+    features: (N, E); weight: (V, E); bias: (V,); targets: (N,) int64; noise: (K,) int64, words drawn from q and shared
+    by all rows; log_noise: (V,) log(K q(word)). The scores x . w + b are taken for log-probabilities as they are
+    (Gutmann and Hyvärinen 2010; Mnih and Teh 2012), so a model learns to be normalised, and no sum over V is made.
+    """
+    words = torch.cat([targets, noise])
+    rows = F.embedding(words, weight)
+    own = bias[words] - log_noise[words]
+    count = len(targets)
+    true = (features.float() * rows[:count]).sum(1) + own[:count]
+    false = (features @ rows[count:].T).float() + own[count:]
+    return -(F.logsigmoid(true).sum() + F.logsigmoid(-false).sum())
 
 
 class _LinearCrossEntropy(torch.autograd.Function):

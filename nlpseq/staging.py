@@ -17,7 +17,7 @@ from torch import distributed, nn
 
 from nlpseq import folders
 from nlpseq.config import check
-from nlpseq.corpora import corpus_path
+from nlpseq.corpora import corpus_path, corpus_version
 from nlpseq.loop import Event, Watch, train, unwatched
 from nlpseq.settings import ComputeConfig, RunConfig, TrainingConfig
 from nlpseq.training import Task, World, begin, choose_device, join_world, set_threads
@@ -108,7 +108,8 @@ def train_stage(
 def _wanted(config: StageConfig, columns: Sequence[str | None], reads: Mapping[str, str | None]) -> dict[str, Any]:
     place = corpus_path(str(config.run.corpus), columns=[column for column in columns if column])
     stamps = {name: folders.stamp(path) for name, path in reads.items()}
-    return folders.fingerprint(config, corpus=folders.stamp(place), **stamps)
+    corpus = folders.stamp(place) or corpus_version(str(config.run.corpus))
+    return folders.fingerprint(config, corpus=corpus, **stamps)
 
 
 def train_network(

@@ -1,8 +1,9 @@
 """The training loop: a generator of steps. One loop for the CPU, CUDA and several processes, with exact resume.
 
 Nothing random is carried from step to step: the batches are a function of (seed, epoch), and torch's generator is
-seeded anew at each step from (seed, step, rank). So a resumed run is, bit for bit on the CPU, the run that was never
-stopped, and whatever the caller does between two steps changes nothing.
+seeded anew at each step from (seed, step, rank). What a task does carry, such as the states of parallel streams, is in
+the saved state. So a resumed run is, bit for bit on the CPU, the run that was never stopped, and whatever the caller
+does between two steps changes nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,7 @@ from nlpseq.errors import UsageError, sentence
 from nlpseq.settings import TrainingConfig
 
 __all__ = [
+    "Carrying",
     "Run",
     "Step",
     "Task",
@@ -38,6 +40,7 @@ __all__ = [
     "fit",
     "join_world",
     "set_threads",
+    "together",
 ]
 
 
@@ -62,6 +65,16 @@ class Task(Protocol):
 
         done: how much of the training is behind, from 0 to 1, for what is scheduled.
         """
+
+
+@runtime_checkable
+class Carrying(Protocol):
+    """A task whose rows go on where they were: `loss` starts from `carried` and leaves there what the next one needs.
+
+    carried: (rows, …), None at the start of an epoch; a row stands at the same place in every batch of an epoch.
+    """
+
+    carried: Tensor | None
 
 
 class Step(NamedTuple):
@@ -95,12 +108,14 @@ class Run:
     best: float | None = None
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     average: list[Tensor] = field(default_factory=list)
+    carried: Tensor | None = None  # of this process' rows, see `Carrying`
 
     def state(self) -> dict[str, Any]:
         """Return plain numbers, strings and tensors only, so that it is read back with `weights_only=True`."""
         plain = {name: getattr(self, name) for name in _COUNTERS}
         tensors = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
-        return plain | tensors | {"best_weights": self.best_weights, "average": self.average}
+        carried = {} if self.carried is None else {"carried": self.carried}
+        return plain | tensors | carried | {"best_weights": self.best_weights, "average": self.average}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `state` returned."""
@@ -109,6 +124,8 @@ class Run:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.average = [tensor.to(self.device) for tensor in state["average"]]
+        if "carried" in state:
+            self.carried = state["carried"][self.world.rank :: self.world.size].to(self.device)
 
 
 _COUNTERS = ("step", "epoch", "batch", "waited", "best")
@@ -224,6 +241,8 @@ def _step(run: Run, task: Task, plan: Plan) -> Step:
     torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]))
     run.model.train()
     stop = min(run.batch + run.config.accumulate, len(plan))
+    if isinstance(task, Carrying):
+        task.carried = run.carried if run.batch else None
     reported, count = torch.zeros((), device=run.device), 0
     for number in range(run.batch, stop):
         rows = plan.batch(number)[run.world.rank :: run.world.size]
@@ -245,6 +264,7 @@ def _step(run: Run, task: Task, plan: Plan) -> Step:
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
     run.step, run.batch = run.step + 1, stop
+    run.carried = task.carried if isinstance(task, Carrying) else None
     _average(run)
     return Step(run.step, run.epoch, stop == len(plan), totals[0], norm, totals[1], rate)
 
@@ -297,6 +317,22 @@ def _average(run: Run) -> None:
     if run.config.ema is not None:
         decay = min(run.config.ema, (1 + run.step) / (10 + run.step))  # short at first, or the start would linger
         torch._foreach_lerp_(run.average, [p.detach() for p in run.model.parameters()], 1 - decay)
+
+
+@contextmanager
+def together(run: Run) -> Iterator[None]:
+    """Let the run hold what the rows of all processes carry for a while: all of them must call this together."""
+    own = run.carried
+    if own is not None and run.world.size > 1:
+        parts: list[Tensor] = [own] * run.world.size
+        distributed.all_gather_object(parts, own.cpu())
+        run.carried = own.new_empty(sum(map(len, parts)), *own.shape[1:])
+        for rank, part in enumerate(parts):
+            run.carried[rank :: run.world.size] = part.to(own.device)
+    try:
+        yield
+    finally:
+        run.carried = own
 
 
 @contextmanager

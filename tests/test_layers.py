@@ -20,11 +20,15 @@ LAYERS = [
     {"config", "settings", "share", "text", "placeholders", "vocab", "metrics", "report", "charts", "blocks"}
     | {"artefact", "folders"},
     {"subwords", "tokenizer", "cards", "corpora", "cuts", "fetch", "readers", "preflight", "baselines", "vector_files"}
-    | {"synthetic", "grammars"},
+    | {"synthetic", "grammars"}
+    | {"library", "units", "python_lines"},
     {"batches", "losses", "search", "nn"},
     {"vectors", "pretrained", "training", "loop", "staging", "pairs", "word_draws", "word_stream", "word_training"}
-    | {"word_work", "calibration", "labelled", "word_bag"},
-    {"translator", "translation_report", "embed_report", "vector_scores"} | {"classifier", "sentiment_report"},
+    | {"word_work", "calibration", "labelled", "word_bag"}
+    | {"lm_text", "lm_task"},
+    {"translator", "translation_report", "embed_report", "vector_scores"}
+    | {"classifier", "sentiment_report"}
+    | {"language_model", "lm_report", "lm_gradients"},
     {"stages"},
     {"cli", "commands", "progress", "__main__", "__init__"},
 ]

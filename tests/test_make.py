@@ -75,6 +75,7 @@ TOKENIZE, TRAIN, RUN = "tokenize train", "translate train", "translate run"
 EMBED, NEAREST, ANALOGY = "embed train", "embed nearest", "embed analogy"
 EVERYTHING, WITHOUT_VECTORS = [TOKENIZE, EMBED, TRAIN, RUN], [TOKENIZE, TRAIN, RUN]
 EMBEDDED = [EMBED, NEAREST, ANALOGY]
+LM = ["lm train", "lm sample"]
 
 
 @pytest.fixture
@@ -124,7 +125,7 @@ def test_vectors_are_for_the_phrasebook_and_for_whom_asks(project):
 def test_the_second_call_does_nothing(finished):
     assert finished.make("translate") == []
     assert "Nothing to be done" in finished.printed
-    assert finished.make("all") == EMBEDDED
+    assert finished.make("all") == [*EMBEDDED, *LM]
     finished.age()
     assert finished.make("all") == []
 
@@ -255,7 +256,11 @@ def test_an_embedded_corpus_is_a_prerequisite(finished):
 
 
 def test_every_stage_has_a_corpus_of_its_own_and_one_that_is_named_is_everyones(project):
-    assert project.make("all", "SEED=3", "DEVICE=cpu", "EMBED_OPTIONS=--epochs 2") == [*EMBEDDED, *EVERYTHING]
+    assert project.make("all", "SEED=3", "DEVICE=cpu", "EMBED_OPTIONS=--epochs 2") == [
+        *EMBEDDED,
+        *LM,
+        *EVERYTHING,
+    ]
     assert project.lines[0] == (
         "embed train --corpus almanac --seed 3 --epochs 2 --out build/almanac/embed --replace --device cpu"
     )
@@ -266,9 +271,23 @@ def test_every_stage_has_a_corpus_of_its_own_and_one_that_is_named_is_everyones(
     assert "--corpus wikipedia_en_2014_sample --out build/wikipedia_en_2014_sample/embed " in project.lines[0]
     assert project.make("all", "CORPUS=multi30k") == [
         EMBED,
+        *LM,
         *WITHOUT_VECTORS,
     ]  # no examples for words that may be unknown
     assert "--out build/multi30k/embed " in project.lines[0]
+
+
+def test_language_models_have_a_corpus_of_their_own_and_pass_the_settings_on(project):
+    assert project.make("lm", "SEED=3", "LM_OPTIONS=--epochs 2", "DEVICE=cpu") == LM
+    assert project.lines[0] == (
+        "lm train --corpus python-library --seed 3 --epochs 2 --out build/python-library/lm --replace --device cpu"
+    )
+    assert project.lines[1].startswith("lm sample --model build/python-library/lm --prompt def ")
+    project.age()
+    assert project.make("lm", "SEED=3", "LM_OPTIONS=--epochs 2") == []
+    assert project.make("lm", "CORPUS=tiny_shakespeare") == LM
+    assert "--out build/tiny_shakespeare/lm " in project.lines[0]
+    assert project.make("lm", "LM_OPTIONS=--nonsense", fails=True) == []
 
 
 def test_a_file_a_recipe_or_a_setting_makes_embeddings_stale(project):
@@ -291,7 +310,7 @@ def test_trainings_do_not_run_at_the_same_time(project):
     rules = project.folder / "pipelines" / "other" / "rules.mk"
     rules.parent.mkdir()
     rules.write_text("all: other\nother:\n\t$(NLPSEQ) other train --out build/other\n.PHONY: other\n")
-    assert sorted(project.make("-j4", "all")) == sorted([*EVERYTHING, *EMBEDDED, "other train"])
+    assert sorted(project.make("-j4", "all")) == sorted([*EVERYTHING, *EMBEDDED, *LM, "other train"])
 
 
 def test_help_is_the_default_and_shows_the_values(project):

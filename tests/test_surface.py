@@ -15,6 +15,7 @@ COMMANDS = [
     *("embed train", "embed nearest", "embed analogy", "embed evaluate", "embed export"),
     *("sentiment train", "sentiment predict", "sentiment evaluate"),
     *("translate train", "translate run", "translate evaluate"),
+    *("lm train", "lm sample", "lm evaluate"),
     *("corpora list", "corpora show", "corpora fetch"),
 ]
 SHOW_HEAVY = f"""

@@ -25,6 +25,7 @@ __all__ = [
     "blocks",
     "given",
     "model_option",
+    "plain_options",
     "print_lines",
     "reading",
     "say",
@@ -54,16 +55,22 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def settings_options(cls: type) -> Callable[[Command], Command]:
-    """Return a decorator that gives a command one option for each setting of a configuration, and --recipe."""
+def plain_options(cls: type) -> Callable[[Command], Command]:
+    """Return a decorator that gives a command one option for each setting of a configuration."""
 
     def decorate(command: Command) -> Command:
         for item in reversed(list(settings_of(cls))):
             command = _option(item)(command)
-        text = "TOML file of settings; the one that nlpseq has for the corpus when absent."
-        return click.option("--recipe", metavar="FILE", help=text)(command)
+        return command
 
     return decorate
+
+
+def settings_options(cls: type) -> Callable[[Command], Command]:
+    """Return a decorator that gives a command one option for each setting of a configuration, and --recipe."""
+    text = "TOML file of settings; the one that nlpseq has for the corpus when absent."
+    recipe = click.option("--recipe", metavar="FILE", help=text)
+    return lambda command: recipe(plain_options(cls)(command))
 
 
 def training_options(cls: type) -> Callable[[Command], Command]:

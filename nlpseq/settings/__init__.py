@@ -11,21 +11,36 @@ from nlpseq.settings.common import (
     TrainingConfig,
 )
 from nlpseq.settings.embed import EmbedConfig, EmbeddingConfig, WordsConfig
+from nlpseq.settings.lm import (
+    BatchingConfig,
+    LMConfig,
+    LMTextConfig,
+    NetworkConfig,
+    NoiseConfig,
+    SamplingConfig,
+    WritingConfig,
+)
 from nlpseq.settings.sentiment import ClassifierConfig, LabelConfig, ReadingConfig, SentimentConfig
 from nlpseq.settings.tokenizer import TokenizeConfig
 from nlpseq.settings.translate import DecodingConfig, TranslateConfig, TranslatorConfig
 
 __all__ = [
+    "BatchingConfig",
     "ClassifierConfig",
     "ComputeConfig",
     "DecodingConfig",
     "EmbedConfig",
     "EmbeddingConfig",
+    "LMConfig",
+    "LMTextConfig",
     "LabelConfig",
+    "NetworkConfig",
+    "NoiseConfig",
     "PairConfig",
     "PretrainedConfig",
     "ReadingConfig",
     "RunConfig",
+    "SamplingConfig",
     "SentimentConfig",
     "TokenizeConfig",
     "TokenizerConfig",
@@ -33,4 +48,5 @@ __all__ = [
     "TranslateConfig",
     "TranslatorConfig",
     "WordsConfig",
+    "WritingConfig",
 ]

@@ -1,0 +1,261 @@
+"""A trained language model: it writes on, and it says how likely a text is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from nlpseq.artefact import Artefact, load
+from nlpseq.config import from_plain
+from nlpseq.errors import ArtefactError, UsageError, sentence
+from nlpseq.losses import linear_cross_entropy
+from nlpseq.nn.lm import LMDropout, LMShape, RecurrentLM
+from nlpseq.settings import LMConfig, WritingConfig
+from nlpseq.training import choose_device
+from nlpseq.units import Ids, Units, pieces, units_from_files
+from nlpseq.vocab import EOS, GO, PAD, UNK
+
+__all__ = ["STAGE", "Held", "LanguageModel", "Scored", "build_lm", "choose", "held_out", "log_normaliser"]
+
+STAGE = "lm"
+COLD = 256  # units of a cold window, nanoGPT's
+_WARM = 256  # units that are read before a stream of several is counted
+_CHUNK = 1 << 14  # units that are passed at once
+_CONTEXTS = 4096  # of which the normaliser is measured
+
+
+class Held(NamedTuple):
+    """How a model does on a text: nats, summed over its units; how many these are, document ends among them."""
+
+    nats: float
+    units: int
+    ends: int
+
+    @property
+    def loss(self) -> float:
+        """Nats per unit."""
+        return self.nats / max(1, self.units)
+
+
+class Scored(NamedTuple):
+    """How likely a text is at the start of a document."""
+
+    text: str
+    nats: float  # log-probability of all its units
+    units: list[tuple[str, float]]  # each with its log-probability, in nats, given those before it
+    unknown: int  # units that are [UNK]
+
+
+def build_lm(config: LMConfig, vocabulary: int) -> RecurrentLM:
+    """Return the untrained network that a configuration describes; vocabulary: number of units."""
+    m = config.model
+    shape = LMShape(vocabulary, m.embed_size, m.hidden_size, cell=m.cell, layers=m.layers, tied=m.tied)
+    drops = LMDropout(m.word_dropout, m.dropout, m.layer_dropout, m.recurrent_dropout, m.output_dropout)
+    return RecurrentLM(shape, drops)
+
+
+class LanguageModel:
+    """`LanguageModel.load(dir).sample(prompt="ROMEO:")`."""
+
+    def __init__(self, model: RecurrentLM, units: Units, *, config: LMConfig, facts: dict[str, Any]) -> None:
+        self.model = model.eval()
+        self.units = units
+        self.config = config
+        self.facts = facts
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.output.weight.device
+
+    @classmethod
+    def load(cls, directory: str | Path, *, device: str = "auto") -> LanguageModel:
+        """Return the model in a folder of `nlpseq lm train`; no code from it is run.
+
+        device: auto, cpu, cuda or cuda:N. Raises ArtefactError where the folder is not whole.
+        """
+        stored = load(Path(directory), STAGE)
+        config = from_plain(LMConfig, stored.settings, str(directory))
+        units = units_from_files(stored.files, str(directory))
+        with torch.device("meta"):  # sizes alone: drawing weights costs time, and the caller's random numbers
+            model = build_lm(config, len(units))
+        _take_weights(model, stored)
+        model.to(choose_device(device))
+        return cls(model, units, config=config, facts=stored.facts)
+
+    def sample(self, prompt: str = "", *, count: int = 1, **settings: Any) -> list[str]:
+        """Return texts that begin with the prompt, drawn unit by unit; at document's start where the prompt is empty.
+
+        count: how many, at least 1; settings: those of WritingConfig, such as temperature=0.8, length=500. The same
+        settings, seed among them, give the same texts. Raises UsageError for settings.
+        """
+        how = writing(**settings)
+        if count < 1:
+            raise UsageError(sentence("count", "be a whole number of at least 1", count))
+        start = self._ids(prompt)
+        rows = list(zip(*self._write(start, how, count), strict=True)) or [()] * count
+        return [prompt + "".join(pieces(self.units, start, _ended(row, how))) for row in rows]
+
+    def stream(self, prompt: str = "", **settings: Any) -> Iterator[str]:
+        """Yield what `sample` writes behind the prompt, as it is written."""
+        how = writing(**settings)
+        start = self._ids(prompt)
+        yield from pieces(self.units, start, _ended((step[0] for step in self._write(start, how, 1)), how))
+
+    def unknown(self, text: str) -> int:
+        """Return how many units of a text are [UNK]."""
+        return self._ids(text).count(UNK)
+
+    def score(self, texts: Sequence[str]) -> list[Scored]:
+        """Return the probability of each text at the start of a document; each is read alone."""
+        if isinstance(texts, str):
+            raise UsageError(sentence("texts", "be a list of texts", texts))
+        return [self._score(text) for text in texts]
+
+    @torch.inference_mode()
+    def _score(self, text: str) -> Scored:
+        ids = self._ids(text)
+        if not ids:
+            return Scored(text, 0.0, [], 0)
+        features, _ = self.model(torch.tensor([[EOS, *ids[:-1]]], device=self.device))
+        shares = torch.log_softmax(self.model.output(features[0]).float(), 1)
+        own = shares[torch.arange(len(ids)), torch.tensor(ids)].tolist()
+        return Scored(text, sum(own), list(zip(self.units.names(ids), own, strict=True)), ids.count(UNK))
+
+    def _ids(self, text: str) -> list[int]:
+        """Return the ids of a text, an end of document for every line break where units have none for it."""
+        if self.units.whole:
+            return [int(number) for number in self.units.encode([text])[0]]
+        lines = [ids.tolist() for ids in self.units.encode(text.split("\n"))]
+        return [number for place, line in enumerate(lines) for number in ([EOS] if place else []) + line]
+
+    @torch.inference_mode()
+    def _write(self, start: Sequence[int], how: WritingConfig, count: int) -> Iterator[list[int]]:
+        """Yield the next unit of each text; each costs one step, whatever stands before it."""
+        dice = torch.Generator().manual_seed(how.seed)
+        features, state = self.model(torch.tensor([[EOS, *start]], device=self.device))
+        logits = self.model.output(features[:, -1]).expand(count, -1)
+        state = state.expand(count, -1, -1)
+        alive = np.ones(count, bool)
+        for _ in range(how.length):
+            tokens = choose(logits.float().cpu(), how, dice)
+            yield tokens.tolist()
+            alive &= how.past_end | (tokens.numpy() != EOS)
+            if not alive.any():
+                return
+            logits, state = self.model.step(tokens.to(self.device), state)
+
+
+def writing(**settings: Any) -> WritingConfig:
+    """Return checked settings of how text is written; UsageError for what cannot be."""
+    return from_plain(WritingConfig, settings, "given in Python")
+
+
+def _ended(ids: Iterator[int] | Sequence[int], how: WritingConfig) -> Iterator[int]:
+    for number in ids:
+        if number == EOS and not how.past_end:
+            return
+        yield number
+
+
+def choose(logits: Tensor, how: WritingConfig, dice: torch.Generator) -> Tensor:
+    """Return a unit for each row, (B,) int64, drawn from what temperature, top-k and top-p leave of its distribution.
+
+    logits: (B, V), float32 on the CPU. Top-p (Holtzman et al. 2020) keeps the likeliest units that together reach p.
+    Never drawn: <pad>, <go> and [UNK].
+    """
+    logits = logits.clone()
+    logits[:, [PAD, GO, UNK]] = -torch.inf
+    if how.temperature == 0:
+        return logits.argmax(1)
+    if how.top_k is not None and how.top_k < logits.shape[1]:
+        least = logits.topk(how.top_k, 1).values[:, -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    shares = torch.softmax(logits.double() / how.temperature, 1)
+    if how.top_p is not None:
+        ordered, order = shares.sort(1, descending=True)
+        beyond = ordered.cumsum(1) - ordered >= how.top_p
+        shares = torch.zeros_like(shares).scatter_(1, order, ordered.masked_fill(beyond, 0))
+    return torch.multinomial(shares, 1, generator=dice)[:, 0]
+
+
+@torch.inference_mode()
+def held_out(model: RecurrentLM, ids: Ids, *, streams: int = 1) -> Held:
+    """Return the loss over a whole text in one pass that carries its state from beginning to end.
+
+    ids: documents, `<eos>` behind each; it is predicted between them, not at the very end. streams: parts of the text
+    that are passed side by side; with more than one, each but the first begins with 256 units of the part before it,
+    which are read and not counted.
+    """
+    device = model.output.weight.device
+    targets = torch.from_numpy(ids[:-1].astype(np.int64))
+    fed = torch.cat([torch.tensor([EOS]), targets[:-1]])
+    length = -(-len(targets) // streams)
+    starts = torch.arange(streams)[:, None] * length
+    state: Tensor | None = None
+    if streams > 1:
+        before = (starts + torch.arange(-min(_WARM, length), 0)).clamp(min=0)
+        _, state = model(fed[before].to(device))
+        state[0] = 0
+    nats = torch.zeros((), device=device)
+    chunk = max(1, _CHUNK // streams)
+    for start in range(0, length, chunk):
+        places = starts + torch.arange(start, min(start + chunk, length))
+        real = (places < torch.minimum(starts + length, torch.tensor(len(targets)))).flatten()
+        places = places.clamp(max=len(targets) - 1)
+        features, state = model(fed[places].to(device), state)
+        wanted = real.nonzero()[:, 0]
+        rows = features.flatten(0, 1).index_select(0, wanted.to(device))
+        nats += _cross_entropy(model, rows, targets[places.flatten()[wanted]].to(device))
+    return Held(float(nats), len(targets), int((targets == EOS).sum()))
+
+
+@torch.inference_mode()
+def cold(model: RecurrentLM, ids: Ids) -> Held:
+    """Return the loss over windows of 256 units that each begin without any context, as nanoGPT evaluates.
+
+    The first unit of a window is fed and not predicted; what is left over behind the last whole window is left out.
+    """
+    device = model.output.weight.device
+    text = torch.from_numpy(ids[:-1].astype(np.int64))
+    width = min(COLD, len(text) - 1)
+    windows = text[: (len(text) - 1) // width * width + 1]
+    fed, targets = windows[:-1].view(-1, width), windows[1:].view(-1, width)
+    nats = torch.zeros((), device=device)
+    rows = max(1, _CHUNK // width)
+    for part, wanted in zip(torch.split(fed, rows), torch.split(targets, rows), strict=True):
+        features, _ = model(part.to(device))
+        nats += _cross_entropy(model, features.flatten(0, 1), wanted.flatten().to(device))
+    return Held(float(nats), targets.numel(), int((targets == EOS).sum()))
+
+
+def _cross_entropy(model: RecurrentLM, features: Tensor, targets: Tensor) -> Tensor:
+    return linear_cross_entropy(features, model.output.weight, model.output.bias, targets)[1]
+
+
+@torch.inference_mode()
+def log_normaliser(model: RecurrentLM, ids: Ids) -> tuple[float, float]:
+    """Return mean and deviation of log Z, in nats, over the first 4,096 contexts of a text: 0 is normalised."""
+    fed = torch.from_numpy(np.concatenate([[EOS], ids[: _CONTEXTS - 1]]).astype(np.int64))
+    features, _ = model(fed[None].to(model.output.weight.device))
+    found = torch.cat([model.output(part).logsumexp(1) for part in torch.split(features[0], 256)]).double()
+    return float(found.mean()), float(found.std(correction=0))
+
+
+def _take_weights(model: RecurrentLM, stored: Artefact) -> None:
+    try:
+        weights = safetensors.torch.load(stored.files["weights.safetensors"])
+        if model.shape.tied:
+            weights["output.weight"] = weights["embedding.weight"]
+        model.load_state_dict(weights, assign=True)
+        if model.shape.tied:
+            model.output.weight = model.embedding.weight
+    except (KeyError, RuntimeError, safetensors.SafetensorError):
+        must = "hold weights of the shapes that its settings give"
+        raise ArtefactError(sentence(str(stored.directory), must, "others", quote=False)) from None

@@ -1,0 +1,161 @@
+"""Which text is read, how it is cut, and that ids on disk are whole."""
+
+import gzip
+from itertools import chain
+
+import numpy as np
+import pytest
+
+from nlpseq.errors import CorpusError
+from nlpseq.lm_text import encode_text, learn_units, open_source, training_rows
+from nlpseq.settings import LMTextConfig
+from nlpseq.units import Characters, TokenUnits
+from nlpseq.vocab import EOS, UNK
+
+LINES = "".join(f"line {number}, and what follows it\n" for number in range(400))
+
+
+def rows(source, names):
+    return list(source.rows(names))
+
+
+def encode(texts, units, path, joined=False):
+    return encode_text(iter(texts), units, path=path, joined=joined, told=lambda _: None)
+
+
+@pytest.mark.parametrize("name", ["mine.txt", "mine.tex", "mine", "mine.txt.gz"])
+def test_any_file_of_text_is_cut_in_place_at_ends_of_lines(tmp_path, name):
+    content = LINES.encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    source = open_source(str(tmp_path / name), None, as_bytes=False)
+    parts = [rows(source, part)[0] for part in ("train", "validation", "test")]
+    assert "".join(parts) == "".join(rows(source, "all")) == LINES
+    assert all(part.endswith("\n") for part in parts)
+    assert [round(len(part) / len(LINES), 2) for part in parts] == [0.9, 0.05, 0.05]
+    assert source.running
+
+
+def test_a_folder_holds_out_whole_files(tmp_path):
+    for number in range(45):
+        (tmp_path / "deep").mkdir(exist_ok=True)
+        (tmp_path / "deep" / f"{number}.md").write_text(f"text {number}")
+    (tmp_path / ".hidden").write_bytes(b"\xff")
+    source = open_source(str(tmp_path), None, as_bytes=False)
+    parts = [rows(source, part) for part in ("train", "validation", "test")]
+    assert sorted(chain(*parts)) == sorted(rows(source, "all")) == sorted(f"text {n}" for n in range(45))
+    assert [len(part) for part in parts] == [41, 2, 2]
+    assert not source.running
+    assert not source.python
+
+
+def test_a_folder_of_named_splits_is_taken_as_it_is(tmp_path):
+    for name in ("train", "valid", "test"):
+        (tmp_path / f"{name}.txt").write_text(name)
+    source = open_source(str(tmp_path), None, as_bytes=False)
+    assert [rows(source, name) for name in source.splits] == [
+        ["train"],
+        ["valid"],
+        ["test"],
+        ["test", "train", "valid"],
+    ]
+    (tmp_path / "two").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "two" / f"{name}.py").write_text("x")
+    with pytest.raises(CorpusError, match="must hold three files of text or more"):
+        open_source(str(tmp_path / "two"), None, as_bytes=False)
+    (tmp_path / "two" / "c.py").write_text("x")
+    assert open_source(str(tmp_path / "two"), None, as_bytes=False).python
+
+
+def test_a_column_of_a_table_is_read_by_its_rows(tmp_path):
+    (tmp_path / "a.tsv").write_text("body\tlabel\n" + "".join(f"text {n}\t{n % 2}\n" for n in range(60)) + "  \t1\n")
+    source = open_source(str(tmp_path / "a.tsv"), "body", as_bytes=False)
+    assert sorted(rows(source, "train,validation,test")) == sorted(f"text {n}" for n in range(60))
+    with pytest.raises(CorpusError, match=r"`tset` must be a split of a\.tsv .*did you mean `test`"):
+        source.rows("train,tset")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "`a.txt` must hold text, but is empty"),
+        (b" \n", "`a.txt` must hold text, but is empty"),
+        (b"one\ncaf\xe9\n", r"must be UTF-8 text, but is not \(byte 0xe9; --units byte reads any file\) \(.*line 2\)"),
+        (b"one\n\0two", "holds a NUL byte .*line 2"),
+    ],
+)
+def test_files_that_are_no_text(tmp_path, content, said):
+    (tmp_path / "a.txt").write_bytes(content)
+    with pytest.raises(CorpusError, match=said):
+        open_source(str(tmp_path / "a.txt"), None, as_bytes=False)
+    if content.strip():
+        source = open_source(str(tmp_path / "a.txt"), None, as_bytes=True)
+        assert "".join(rows(source, "all")).encode("utf-8", "surrogateescape") == content
+
+
+def test_held_out_text_is_whole_rows_or_the_end_of_a_few():
+    config = LMTextConfig(held_out=0.25)
+    many = [f"row {number % 150}" for number in range(200)]
+    source = source_of(many)
+    train, held = (list(training_rows(source, config, held=held)) for held in (False, True))
+    assert sorted(train + held) == sorted(many)
+    assert not set(train) & set(held)
+    assert 20 < len(held) < 90
+    few = source_of(["a" * 1000, "b" * 100])
+    assert list(training_rows(few, config, held=False)) == ["a" * 750, "b" * 75]
+    assert list(training_rows(few, config, held=True)) == ["a" * 250, "b" * 25]
+    assert list(training_rows(few, config, held=None)) == ["a" * 1000, "b" * 100]
+    tiny = source_of(many[:21])
+    assert len(list(training_rows(tiny, LMTextConfig(held_out=0.001), held=True))) == 1
+
+
+def source_of(texts):
+    from nlpseq.lm_text import Source
+
+    return Source("mine", {"train": lambda: iter(texts)})
+
+
+def test_a_limit_cuts_the_training_text():
+    config = LMTextConfig(limit=1500)
+    assert list(training_rows(source_of(["a" * 1000] * 3), config, held=None)) == ["a" * 1000, "a" * 500]
+
+
+def test_documents_end_and_parts_of_one_text_do_not(tmp_path):
+    units = Characters.learn(["ab"], min_count=1)
+    a, b = 6, 7
+    two = encode(["ab", "b\u2603"], units, tmp_path / "two")
+    assert two.ids.tolist() == [a, b, EOS, b, UNK, EOS]
+    assert (two.counts.rows, two.counts.documents, two.counts.units, two.counts.unknown) == (2, 2, 4, 1)
+    one = encode(["ab", "b\u2603"], units, tmp_path / "one", joined=True)
+    assert one.ids.tolist() == [a, b, b, UNK, EOS]
+
+
+def test_for_words_a_document_is_a_line(tmp_path):
+    config = LMTextConfig(units="word", min_count=2)
+    texts = ["the cat\n\n  \nthe cat sees 7\n", "the end"] * 2
+    units = learn_units(lambda: iter(texts), config)
+    assert isinstance(units, TokenUnits)
+    text = encode(texts, units, tmp_path / "t")
+    assert text.counts.documents == 6
+    assert units.decode(text.ids.tolist()).startswith("the cat\nthe cat sees [NUM]\nthe end\n")
+    assert text.counts.characters == sum(len(line) for t in texts for line in t.splitlines() if line.strip())
+
+
+def test_a_text_is_written_once_and_anew_where_it_was_damaged(tmp_path):
+    units = Characters(None)
+    first = encode(["abc", "def"], units, tmp_path / "t").ids.tolist()
+    assert encode(["other"], units, tmp_path / "t").ids.tolist() == first
+    path = tmp_path / "t.ids"
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + bytes([content[4] ^ 1]) + content[5:])
+    assert encode(["abc", "def"], units, tmp_path / "t").ids.tolist() == first
+    (tmp_path / "t.json").write_text("{}")
+    assert encode(["xyz"], units, tmp_path / "t").counts.units == 3
+
+
+def test_units_are_learnt_from_lines_evenly_over_the_text():
+    config = LMTextConfig(units="word", sample=100)
+    texts = ["\n".join(f"word{number}" for number in range(1000))]
+    units = learn_units(lambda: iter(texts), config)
+    assert len(units) == 6 + 100
+    assert np.array_equal(units.encode(["word990 word991"])[0][1:], [UNK])
