@@ -13,6 +13,7 @@ import click
 import nlpseq
 from nlpseq.commands.corpora import corpora
 from nlpseq.commands.embed import embed
+from nlpseq.commands.ner import ner
 from nlpseq.commands.sentiment import sentiment
 from nlpseq.commands.shared import say
 from nlpseq.commands.tokenize import tokenize
@@ -65,5 +66,5 @@ def cli() -> None:
     """Recurrent-network NLP in stages, from raw text to raw text."""
 
 
-for group in (corpora, tokenize, embed, sentiment, translate):
+for group in (corpora, tokenize, embed, sentiment, ner, translate):
     cli.add_command(group)

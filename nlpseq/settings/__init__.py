@@ -11,6 +11,7 @@ from nlpseq.settings.common import (
     TrainingConfig,
 )
 from nlpseq.settings.embed import EmbedConfig, EmbeddingConfig, WordsConfig
+from nlpseq.settings.ner import NerConfig, TagConfig, TaggerConfig, WordVectorsConfig
 from nlpseq.settings.sentiment import ClassifierConfig, LabelConfig, ReadingConfig, SentimentConfig
 from nlpseq.settings.tokenizer import TokenizeConfig
 from nlpseq.settings.translate import DecodingConfig, TranslateConfig, TranslatorConfig
@@ -22,15 +23,19 @@ __all__ = [
     "EmbedConfig",
     "EmbeddingConfig",
     "LabelConfig",
+    "NerConfig",
     "PairConfig",
     "PretrainedConfig",
     "ReadingConfig",
     "RunConfig",
     "SentimentConfig",
+    "TagConfig",
+    "TaggerConfig",
     "TokenizeConfig",
     "TokenizerConfig",
     "TrainingConfig",
     "TranslateConfig",
     "TranslatorConfig",
+    "WordVectorsConfig",
     "WordsConfig",
 ]
