@@ -22,9 +22,11 @@ _HOME = {
     "EmbedConfig": "nlpseq.settings",
     "Embeddings": "nlpseq.vectors",
     "Interrupted": "nlpseq.errors",
+    "NerConfig": "nlpseq.settings",
     "NlpseqError": "nlpseq.errors",
     "SentimentClassifier": "nlpseq.classifier",
     "SentimentConfig": "nlpseq.settings",
+    "Tagger": "nlpseq.tagger",
     "TokenizeConfig": "nlpseq.settings",
     "Tokenizer": "nlpseq.tokenizer",
     "TranslateConfig": "nlpseq.settings",
@@ -34,6 +36,7 @@ _HOME = {
     "configure": "nlpseq.config",
     "load_corpus": "nlpseq.corpora",
     "train_embeddings": "nlpseq.stages.embed",
+    "train_ner": "nlpseq.stages.ner",
     "train_sentiment": "nlpseq.stages.sentiment",
     "train_tokenizer": "nlpseq.stages.tokenize",
     "train_translator": "nlpseq.stages.translate",
@@ -46,9 +49,11 @@ __all__ = [
     "EmbedConfig",
     "Embeddings",
     "Interrupted",
+    "NerConfig",
     "NlpseqError",
     "SentimentClassifier",
     "SentimentConfig",
+    "Tagger",
     "TokenizeConfig",
     "Tokenizer",
     "TranslateConfig",
@@ -59,6 +64,7 @@ __all__ = [
     "configure",
     "load_corpus",
     "train_embeddings",
+    "train_ner",
     "train_sentiment",
     "train_tokenizer",
     "train_translator",
@@ -69,11 +75,13 @@ if TYPE_CHECKING:
     from nlpseq.config import configure
     from nlpseq.corpora import Corpus, load_corpus
     from nlpseq.errors import ArtefactError, CorpusError, Interrupted, NlpseqError, UsageError, WorkError
-    from nlpseq.settings import EmbedConfig, SentimentConfig, TokenizeConfig, TranslateConfig
+    from nlpseq.settings import EmbedConfig, NerConfig, SentimentConfig, TokenizeConfig, TranslateConfig
     from nlpseq.stages.embed import train_embeddings
+    from nlpseq.stages.ner import train_ner
     from nlpseq.stages.sentiment import train_sentiment
     from nlpseq.stages.tokenize import train_tokenizer
     from nlpseq.stages.translate import train_translator
+    from nlpseq.tagger import Tagger
     from nlpseq.tokenizer import Tokenizer
     from nlpseq.translator import Translator
     from nlpseq.vectors import Embeddings

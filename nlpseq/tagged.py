@@ -71,12 +71,12 @@ def open_tagged(name: str, reading: TagConfig, *, told: Told = untold) -> Tagged
     roles = corpus.card.columns if corpus.card else {}
     columns = []
     for role, column, known in (("tokens", asked[0], _TOKENS), ("tags", asked[1], _TAGS)):
-        column = column or roles.get(role) or next((one for one in known if one in present), None)
-        if column not in present:
+        name_of = column or roles.get(role) or next((one for one in known if one in present), None)
+        if name_of not in present:
             must = f"be a column of {corpus.name} ({column_names(present)})"
-            found = f'"{column}"{did_you_mean(column, present)}' if column else "absent"
+            found = f'"{name_of}"{did_you_mean(name_of, present)}' if name_of else "absent"
             raise CorpusError(sentence(role, must, found, quote=False))
-        columns.append(column)
+        columns.append(name_of)
     if corpus.card is None and not all(asked):  # a file of one's own is cut into splits by its tokens
         corpus = load_corpus(name, columns=columns, told=told)
     return TaggedCorpus(corpus, columns[0], columns[1])

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +152,7 @@ def _form(token: str, given: set[str]) -> str:
 
 @dataclass(frozen=True)
 class TaggedData:
-    """A split as ids: sentences as numbers of spellings, their tags, and each spelling: its word's row, then letters."""
+    """A split as ids: sentences as numbers of spellings; their tags; each spelling as its word's row, then letters."""
 
     words: Ragged
     tags: Ragged
@@ -163,7 +163,7 @@ class TaggedData:
 def split_up(one: Sentence, longest: int) -> Iterator[Sentence]:
     """Yield a sentence in pieces of at most `longest` tokens; an entity that is cut becomes two."""
     cuts = pieces(one.tokens, longest)
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in pairwise(cuts):
         inside = [e for e in one.entities if e.start < end and e.end > start]
         moved = [e._replace(start=max(e.start, start) - start, end=min(e.end, end) - start) for e in inside]
         yield Sentence(one.tokens[start:end], moved)
@@ -216,8 +216,8 @@ def unknown_type(kind: str, lexicon: Lexicon, place: str) -> CorpusError:
 
 
 def _load(path: Path, counts: TagCounts) -> TaggedData:
-    parts = (load_ragged(Path(f"{path}.{name}")) for name in ("words", "tags", "spellings"))
-    return TaggedData(*parts, counts)
+    words, tags, spellings = (load_ragged(Path(f"{path}.{name}")) for name in ("words", "tags", "spellings"))
+    return TaggedData(words, tags, spellings, counts)
 
 
 def _held(path: Path) -> TaggedData | None:

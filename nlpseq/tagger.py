@@ -1,8 +1,9 @@
-"""A trained tagger: text or tokens in, entities out; what stands beside a sentence never changes what is found in it."""
+"""A trained tagger: text or tokens in, entities out; its neighbours never change what is found in a sentence."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,6 +115,11 @@ class Tagger:
         """What scores are divided by before they become confidences; it changes no tag."""
         return float(self.facts.get("temperature", 1.0))
 
+    def at(self, temperature: float) -> Tagger:
+        """Return the same tagger with confidences at another temperature."""
+        facts = self.facts | {"temperature": temperature}
+        return Tagger(self.model, self.lexicon, config=self.config, facts=facts)
+
     @classmethod
     def load(cls, directory: str | Path, *, device: str = "auto") -> Tagger:
         """Return the tagger in a folder of `nlpseq ner train`; no code from it is run.
@@ -152,7 +158,7 @@ class Tagger:
     def _tagged(self, texts: list[str], tokens: list[list[Token]]) -> list[Tagged]:
         words = [[token.text for token in one] for one in tokens]
         cuts = [pieces(one, LONGEST) for one in words]
-        parts = [one[a:b] for one, ends in zip(words, cuts, strict=True) for a, b in zip(ends, ends[1:], strict=False)]
+        parts = [one[a:b] for one, ends in zip(words, cuts, strict=True) for a, b in pairwise(ends)]
         paths = self._paths([part for part in parts if part])
         found = []
         for text, spelt, ends in zip(texts, tokens, cuts, strict=True):

@@ -29,8 +29,12 @@ class Lattice(NamedTuple):
 
     def cooled(self, temperature: float) -> Lattice:
         """Return the lattice with all scores divided by a temperature; what is impossible stays so."""
-        scores = [torch.where(s <= IMPOSSIBLE / 2, s, s / temperature) for s in self[:4]]
-        return Lattice(*scores, self.lengths)
+
+        def cool(scores: Tensor) -> Tensor:
+            return torch.where(scores <= IMPOSSIBLE / 2, scores, scores / temperature)
+
+        moves, starts, ends = cool(self.transitions), cool(self.starts), cool(self.ends)
+        return Lattice(cool(self.emissions), moves, starts, ends, self.lengths)
 
 
 class Sums(NamedTuple):

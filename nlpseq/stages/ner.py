@@ -259,7 +259,7 @@ def _finish(tagger: Tagger, work: _Prepared, folder: Path, *, state: Path, watch
     """Calibrate, score and report on the test split into the state folder, then switch the new model in."""
     watch(Event("note", "Calibrating on validation."))
     read = _reader(work.source, tagger.config.reading)
-    tagger.facts["temperature"] = round(fit_span_temperature(tagger, list(read("validation"))), 4)
+    tagger.facts["temperature"] = round(fit_span_temperature(tagger, list(read("validation", Tally()))), 4)
     split = "test" if "test" in work.source.corpus.splits else "validation"
     watch(Event("note", f"Tagging {split}."))
     report = ner_report(tagger, work.source, split, read=read, log=state / "metrics.jsonl")
@@ -270,13 +270,13 @@ def _finish(tagger: Tagger, work: _Prepared, folder: Path, *, state: Path, watch
     save(folder, STAGE, settings=to_plain(tagger.config), files=files, facts=tagger.facts)
 
 
-def _reader(source: TaggedCorpus, reading: TagConfig) -> Callable[[str], Iterator[Sentence]]:
+def _reader(source: TaggedCorpus, reading: TagConfig) -> Callable[[str, Tally], Iterator[Sentence]]:
     """Return what reads the sentences of a split by its name."""
 
-    def read(name: str) -> Iterator[Sentence]:
+    def read(name: str, tally: Tally) -> Iterator[Sentence]:
         split = source.corpus.split(name)
         scheme = scheme_of(source, split, reading.scheme)
-        return sentences(source, split, scheme, repair=reading.illegal == "repair", tally=Tally())
+        return sentences(source, split, scheme, repair=reading.illegal == "repair", tally=tally)
 
     return read
 
