@@ -1,4 +1,4 @@
-"""A linear chain of tags over scores of each token: sums, best paths and probabilities, all in float32.
+"""A linear chain of tags over scores of each token: sums, best paths and probabilities, whatever autocast says.
 
 With trained transitions it is the conditional random field of Lafferty et al. 2001; with zeros where a tag may follow
 another it is the lattice of the legal sequences. Y is the number of tags, T the tokens of a row, padding included.
@@ -16,6 +16,7 @@ from nlpseq.nn.recurrent import reverse
 __all__ = ["IMPOSSIBLE", "Chain", "Lattice", "best_paths", "log_partition", "path_scores", "sums"]
 
 IMPOSSIBLE = -1e4  # the score of what is illegal: its exponential is 0, and no sum becomes infinite
+_LEAST, _MOST = 1e-300, 1e300
 
 
 class Lattice(NamedTuple):
@@ -38,7 +39,7 @@ class Lattice(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Sums over paths, in nats."""
+    """Sums over paths, float64, in nats."""
 
     before: Tensor  # (B, T, Y), over all paths that come to a tag at a token, its own score included
     behind: Tensor  # (B, T, Y), over all that go on from it, its own score included
@@ -76,19 +77,22 @@ def _inside(lattice: Lattice) -> Tensor:
 def sums(lattice: Lattice) -> Sums:
     """Return the sums over paths by the forward-backward algorithm (Baum 1972).
 
-    Backward is forward over the reversed tokens and the transposed transitions, so one loop over T does both.
+    Backward is forward over the reversed tokens and the transposed transitions, so one loop over T does both. Each step
+    is a product with the exponentials of the transitions, which in float64 hold what is 700 nats below the best.
     """
-    e, (_, transitions, starts, ends, lengths) = lattice.emissions, lattice
+    e, lengths = lattice.emissions.double(), lattice.lengths
     both = torch.stack([e, reverse(e, lengths)])  # (2, B, T, Y)
-    moves = torch.stack([transitions, transitions.T])[:, None]  # (2, 1, Y, Y)
-    state = both[:, :, 0] + torch.stack([starts, ends])[:, None]  # (2, B, Y)
+    moves = lattice.transitions.double().exp()
+    moves = torch.stack([moves, moves.T])  # (2, Y, Y)
+    state = both[:, :, 0] + torch.stack([lattice.starts, lattice.ends])[:, None]  # (2, B, Y)
     states = [state]
     for t in range(1, e.shape[1]):
-        state = torch.logsumexp(state[..., None] + moves, 2) + both[:, :, t]
+        high = state.amax(2, keepdim=True)
+        state = torch.bmm((state - high).exp_(), moves).clamp_min_(_LEAST).log_() + high + both[:, :, t]
         states.append(state)
     before, back = torch.stack(states, 2)
     last = before.gather(1, (lengths - 1)[:, None, None].expand(-1, 1, e.shape[2]))[:, 0]  # (B, Y)
-    return Sums(before, reverse(back, lengths), torch.logsumexp(last + ends, 1))
+    return Sums(before, reverse(back, lengths), torch.logsumexp(last + lattice.ends, 1))
 
 
 def log_partition(lattice: Lattice) -> Tensor:
@@ -105,21 +109,25 @@ class _LogPartition(torch.autograd.Function):
         lattice = Lattice(*scores)
         found = sums(lattice)
         ctx.save_for_backward(*lattice, *found)
-        return found.total
+        return found.total.to(lattice.emissions.dtype)
 
     @staticmethod
     def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
         lattice, (before, behind, total) = Lattice(*ctx.saved_tensors[:5]), ctx.saved_tensors[5:]
         inside, rows = _inside(lattice), torch.arange(len(total), device=total.device)
-        log_z = total[:, None, None]
+        log_z, kind = total[:, None, None], lattice.emissions.dtype
         outside = ~inside[..., None]  # where sums have run on over padding, to any size
         logs = (before + behind - lattice.emissions - log_z).masked_fill(outside, -torch.inf)
-        here = torch.exp(logs) * given[:, None, None]
-        moves = before[:, :-1, :, None] + lattice.transitions + (behind[:, 1:] - log_z)[:, :, None]  # (B, T-1, Y, Y)
-        moves = moves.masked_fill(outside[:, 1:, None], -torch.inf)
-        pairs = (torch.exp(moves) * given[:, None, None, None]).sum((0, 1))
+        here = (logs.exp() * given[:, None, None]).to(kind)
+        # The sum over tokens of exp(before[t] + transition + behind[t + 1] - log_z) as one product: each token's
+        # exponentials are kept at 1 and below, and what that leaves out is a factor of its own.
+        a, b = before[:, :-1], behind[:, 1:]
+        highest = a.amax(2, keepdim=True), b.amax(2, keepdim=True)
+        factor = (highest[0] + highest[1] - log_z).masked_fill(outside[:, 1:], -torch.inf).exp().clamp_max(_MOST)
+        left = ((a - highest[0]).exp() * factor * given[:, None, None]).flatten(0, 1)
+        pairs = left.T @ (b - highest[1]).exp().flatten(0, 1) * lattice.transitions.double().exp()
         last = here[rows, lattice.lengths - 1].sum(0)
-        return here, pairs, here[:, 0].sum(0), last, None
+        return here, pairs.to(kind), here[:, 0].sum(0), last, None
 
 
 def path_scores(lattice: Lattice, paths: Tensor) -> Tensor:
