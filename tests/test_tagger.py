@@ -25,7 +25,7 @@ WORDS = ["Ada", "Lee", "lives", "in", "Rome", ".", "3.5", "ünïcode", "x" * 60]
 
 def random_tagger(**settings: object) -> Tagger:
     """A tagger with random weights, large ones: trained margins would hide what neighbours do."""
-    options = {"hidden_size": 24, "embed_size": 16, "character_size": 8, "character_features": 9} | settings
+    options = {"hidden_size": 24, "embed_size": 16, "character_size": 8, "character_features": 60} | settings
     config = configure(NerConfig, corpus="c", out="o", **options)
     lexicon = Lexicon(
         [*SPECIALS, "ada", "in", "rome", "lee"], [1] * 8, [*SPECIALS, *"adrileomn."], {"PER": ["Ada"], "LOC": ["Rome"]}
