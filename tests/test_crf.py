@@ -113,3 +113,13 @@ def test_padding_changes_nothing():
     long = chain.lattice(torch.cat([emissions[:1, :3], torch.full((1, 4, 4), 1e30)], 1), torch.tensor([3]))
     assert torch.equal(log_partition(short), log_partition(long))
     assert best_paths(short)[0].tolist() == best_paths(long)[0, :3].tolist()
+
+
+def test_a_row_has_the_same_sums_to_the_last_bit_wherever_it_stands():
+    torch.manual_seed(1)
+    emissions, lengths = torch.randn(32, 24, 9) * 3, torch.randint(17, 25, (32,))
+    chain, order = Chain(torch.ones(10, 10, dtype=torch.bool), trained=True), torch.randperm(32)
+    torch.nn.init.normal_(chain.scores)
+    here = sums(chain.lattice(emissions, lengths))
+    there = sums(chain.lattice(emissions[order], lengths[order]))
+    assert all(torch.equal(a[order], b) for a, b in zip(here, there, strict=True))  # matrix products would not do

@@ -64,13 +64,6 @@ def test_neighbours_and_order_change_nothing(settings: dict[str, object]):
         assert tagger.tag_tokens(sentences[place : place + ROWS + 1])[0] == together[place]
 
 
-def test_the_check_sees_a_neighbour_that_changes_something(monkeypatch: pytest.MonkeyPatch):
-    tagger, sentences = random_tagger(), drawn()
-    together = tagger.tag_tokens(sentences)
-    monkeypatch.setattr("nlpseq.tagger.ROWS", 1)  # kernels for one row round differently
-    assert tagger.tag_tokens(sentences) != together
-
-
 def test_spans_are_those_of_the_original_text(tagged: Path):
     tagger = Tagger.load(tagged / "model", device="cpu")
     texts = [

@@ -83,12 +83,13 @@ def sums(lattice: Lattice) -> Sums:
     e, lengths = lattice.emissions.double(), lattice.lengths
     both = torch.stack([e, reverse(e, lengths)])  # (2, B, T, Y)
     moves = lattice.transitions.double().exp()
-    moves = torch.stack([moves, moves.T])  # (2, Y, Y)
+    moves = torch.stack([moves, moves.T])[:, None]  # (2, 1, Y, Y)
     state = both[:, :, 0] + torch.stack([lattice.starts, lattice.ends])[:, None]  # (2, B, Y)
     states = [state]
     for t in range(1, e.shape[1]):
         high = state.amax(2, keepdim=True)
-        state = torch.bmm((state - high).exp_(), moves).clamp_min_(_LEAST).log_() + high + both[:, :, t]
+        shares = (state - high).exp_()[..., None] * moves  # summed up here: a product's rows round by their place
+        state = shares.sum(2).clamp_min_(_LEAST).log_() + high + both[:, :, t]
         states.append(state)
     before, back = torch.stack(states, 2)
     last = before.gather(1, (lengths - 1)[:, None, None].expand(-1, 1, e.shape[2]))[:, 0]  # (B, Y)
