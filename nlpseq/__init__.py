@@ -24,9 +24,11 @@ _HOME = {
     "Interrupted": "nlpseq.errors",
     "LMConfig": "nlpseq.settings",
     "LanguageModel": "nlpseq.language_model",
+    "NerConfig": "nlpseq.settings",
     "NlpseqError": "nlpseq.errors",
     "SentimentClassifier": "nlpseq.classifier",
     "SentimentConfig": "nlpseq.settings",
+    "Tagger": "nlpseq.tagger",
     "TokenizeConfig": "nlpseq.settings",
     "Tokenizer": "nlpseq.tokenizer",
     "TranslateConfig": "nlpseq.settings",
@@ -36,6 +38,7 @@ _HOME = {
     "configure": "nlpseq.config",
     "load_corpus": "nlpseq.corpora",
     "train_embeddings": "nlpseq.stages.embed",
+    "train_ner": "nlpseq.stages.ner",
     "train_sentiment": "nlpseq.stages.sentiment",
     "train_lm": "nlpseq.stages.lm",
     "train_tokenizer": "nlpseq.stages.tokenize",
@@ -51,9 +54,11 @@ __all__ = [
     "Interrupted",
     "LMConfig",
     "LanguageModel",
+    "NerConfig",
     "NlpseqError",
     "SentimentClassifier",
     "SentimentConfig",
+    "Tagger",
     "TokenizeConfig",
     "Tokenizer",
     "TranslateConfig",
@@ -65,6 +70,7 @@ __all__ = [
     "load_corpus",
     "train_embeddings",
     "train_lm",
+    "train_ner",
     "train_sentiment",
     "train_tokenizer",
     "train_translator",
@@ -76,12 +82,14 @@ if TYPE_CHECKING:
     from nlpseq.corpora import Corpus, load_corpus
     from nlpseq.errors import ArtefactError, CorpusError, Interrupted, NlpseqError, UsageError, WorkError
     from nlpseq.language_model import LanguageModel
-    from nlpseq.settings import EmbedConfig, LMConfig, SentimentConfig, TokenizeConfig, TranslateConfig
+    from nlpseq.settings import EmbedConfig, LMConfig, NerConfig, SentimentConfig, TokenizeConfig, TranslateConfig
     from nlpseq.stages.embed import train_embeddings
     from nlpseq.stages.lm import train_lm
+    from nlpseq.stages.ner import train_ner
     from nlpseq.stages.sentiment import train_sentiment
     from nlpseq.stages.tokenize import train_tokenizer
     from nlpseq.stages.translate import train_translator
+    from nlpseq.tagger import Tagger
     from nlpseq.tokenizer import Tokenizer
     from nlpseq.translator import Translator
     from nlpseq.vectors import Embeddings

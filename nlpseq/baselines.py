@@ -12,7 +12,7 @@ import numpy.typing as npt
 from nlpseq.placeholders import normalise
 from nlpseq.text import words
 
-__all__ = ["commonest_baseline", "nearest_baseline", "trigram_ids"]
+__all__ = ["commonest_baseline", "commonest_tags", "nearest_baseline", "trigram_ids"]
 
 
 def commonest_baseline(texts: Iterable[str], questions: Sequence[Mapping[str, str]]) -> list[str]:
@@ -34,6 +34,21 @@ def commonest_baseline(texts: Iterable[str], questions: Sequence[Mapping[str, st
         next((word for word in ordered[one["category"]] if word not in (one["a"], one["b"], one["c"])), "")
         for one in questions
     ]
+
+
+def commonest_tags(
+    train: Iterable[tuple[Sequence[str], Sequence[str]]], sentences: Iterable[Sequence[str]]
+) -> list[list[str]]:
+    """Return for each token of each sentence the tag that it has most often in the training sentences.
+
+    train: tokens and tags; the tag that came first wins a tie, and `O` is for tokens that were not seen.
+    """
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for tokens, tags in train:
+        for token, tag in zip(tokens, tags, strict=True):
+            counts[token][tag] += 1
+    best = {token: found.most_common(1)[0][0] for token, found in counts.items()}
+    return [[best.get(token, "O") for token in tokens] for tokens in sentences]
 
 
 def nearest_baseline(train: Sequence[tuple[str, str]], sources: Sequence[str]) -> list[str]:

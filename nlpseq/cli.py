@@ -14,6 +14,7 @@ import nlpseq
 from nlpseq.commands.corpora import corpora
 from nlpseq.commands.embed import embed
 from nlpseq.commands.lm import lm
+from nlpseq.commands.ner import ner
 from nlpseq.commands.sentiment import sentiment
 from nlpseq.commands.shared import say
 from nlpseq.commands.tokenize import tokenize
@@ -66,5 +67,5 @@ def cli() -> None:
     """Recurrent-network NLP in stages, from raw text to raw text."""
 
 
-for group in (corpora, tokenize, embed, sentiment, translate, lm):
+for group in (corpora, tokenize, embed, sentiment, ner, translate, lm):
     cli.add_command(group)

@@ -330,42 +330,9 @@ def _json_objects(path: Path) -> Iterator[Record]:
 
 
 def _conll_table(path: Path, wanted: Sequence[str] | None) -> Table:
-    columns = pick(wanted, ("tokens", "tags"), str(path))
+    from nlpseq.conll import conll_table  # which reads lines with what stands here
 
-    def scan() -> Iterator[Record]:
-        for number, row in _sentences(path):
-            yield Record(number, row if isinstance(row, CorpusError) else {column: row[column] for column in columns})
-
-    return Table(str(path), columns, scan)
-
-
-def _sentences(path: Path) -> Iterator[Record]:
-    """Yield sentences: the token is the first column and the tag the last, a blank line ends a sentence."""
-    tokens: list[str] = []
-    tags: list[str] = []
-    start = width = 0
-    for number, row in read_lines(path):
-        if isinstance(row, CorpusError):
-            yield Record(number, row)
-        elif cells := _conll_cells(row["text"]):
-            start, width = (start if tokens else number), width or len(cells)
-            if len(cells) != width or width == 1:
-                must = f"have {max(width, 2)} columns in every line"
-                yield Record(number, fault(path.name, must, f"has {len(cells)}", f"{path}, line {number}"))
-            else:
-                tokens.append(cells[0])
-                tags.append(cells[-1])
-        elif tokens:
-            yield Record(start, {"tokens": tokens, "tags": tags})
-            tokens, tags = [], []
-    if tokens:
-        yield Record(start, {"tokens": tokens, "tags": tags})
-
-
-def _conll_cells(line: str) -> list[str]:
-    if not line.strip() or line.startswith("-DOCSTART-"):  # CoNLL-2003's mark of a new document is no sentence
-        return []
-    return line.split("\t") if "\t" in line else line.split()
+    return conll_table(path, wanted)
 
 
 def _label_names(value: Any, names: Sequence[str]) -> Any:

@@ -55,6 +55,7 @@ LABELS: Mapping[str, tuple[str, float | None]] = {
     "ece": ("Calibration error", 1),
     "f1": ("F1", 100),
     "f1_strict": ("F1, strict", 100),
+    "recall": ("Recall, %", 100),
     "ws353": ("WordSim-353", 1),
     "simlex999": ("SimLex-999", 1),
     "analogies": ("Analogies, %", 100),

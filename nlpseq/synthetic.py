@@ -15,16 +15,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from types import MappingProxyType
+from typing import Any
 
 from nlpseq.errors import CorpusError, did_you_mean, sentence
 from nlpseq.grammars.almanac import read_almanac
+from nlpseq.grammars.newswire import Report, read_newswire
 from nlpseq.grammars.phrasebook import Sentence, phrasebook
 from nlpseq.grammars.reviews import Review, read_reviews
 from nlpseq.share import share_path
 
 __all__ = ["generate", "names", "near_patterns", "word_forms"]
 
-Row = dict[str, str]
+Row = dict[str, Any]
 
 _TRAIN, _DOCUMENTS, _HELD_OUT = 18_000, 24_000, 1_000  # rows: pairs of train, documents of train, of any other
 _REVIEWS = {"train": 6_000, "validation": 500, "test": 1_000}
@@ -50,7 +52,8 @@ def generate(name: str, *, seed: int = 1) -> dict[str, list[Row]]:
     phrasebook: train, validation and test, 18,000, 1,000 and 1,000 pairs {"en", "fr"}, no English sentence twice.
     almanac: train and validation, 24,000 and 1,000 documents {"text"}, none twice, and 534 questions `analogies`
     {"category", "a", "b", "c", "d"}, which no seed changes. reviews: train, validation and test, 6,000, 500 and 1,000
-    {"text", "label", "kind"}. Raises CorpusError where no corpus has that name.
+    {"text", "label", "kind"}. newswire: train, validation and test, 4,000, 500 and 1,000 sentences {"tokens", "tags"}.
+    Raises CorpusError where no corpus has that name.
     """
     if name not in names():
         found = f'"{name}"{did_you_mean(name, names())}'
@@ -154,6 +157,35 @@ def _row(review: Review) -> Row:
     return {"text": review.text, "label": review.label, "kind": review.kind}
 
 
+def _newswire(rng: random.Random) -> dict[str, list[Row]]:
+    """Return the splits; a quarter of the names stands in validation and test only, each quarter's half in one."""
+    newswire = read_newswire(share_path("corpora", "newswire", "lexicon.toml"))
+    names = sorted(newswire.names, key=lambda _: rng.random())
+    quarter = len(names) // 8
+    unseen = {"test": names[:quarter], "validation": names[quarter : 2 * quarter]}
+    known = names[2 * quarter :]
+    splits: dict[str, list[Report]] = {}
+    for split, number in (("test", 1000), ("validation", 500)):
+        even = unseen[split] * (len(known) // quarter)  # so that either kind of name is as likely
+        splits[split] = list(islice(_new_reports(newswire.reports(rng, [*known, *even]), set()), number))
+    held_out = chain.from_iterable(splits.values())
+    reserved = {pattern for report in held_out for pattern in near_patterns(report.content)}
+    splits["train"] = list(islice(_new_reports(newswire.reports(rng, known), reserved), 4000))
+    return {
+        split: [{"tokens": list(report.tokens), "tags": list(report.tags)} for report in splits[split]]
+        for split in ("train", "validation", "test")
+    }
+
+
+def _new_reports(reports: Iterator[Report], reserved: set[tuple[str, ...]]) -> Iterator[Report]:
+    """Yield sentences that have not come before and are near none of those that are reserved."""
+    seen: set[tuple[str, ...]] = set()
+    for report in reports:
+        if report.tokens not in seen and reserved.isdisjoint(near_patterns(report.content)):
+            seen.add(report.tokens)
+            yield report
+
+
 _CORPORA: Mapping[str, Callable[[random.Random], dict[str, list[Row]]]] = MappingProxyType(
-    {"almanac": _almanac, "phrasebook": _phrasebook, "reviews": _reviews}
+    {"almanac": _almanac, "newswire": _newswire, "phrasebook": _phrasebook, "reviews": _reviews}
 )

@@ -70,6 +70,27 @@ def trained(tmp_path_factory):
     return folder
 
 
+SMALL_TAGGER = {"hidden_size": 12, "embed_size": 16, "character_size": 8, "character_features": 8, "device": "cpu",
+                "threads": 1, "batch_tokens": 200, "precision": "fp32"}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def tagged(tmp_path_factory):
+    """A folder with the start of the newswire in `corpus/*.conll` and a tagger of ten steps in `model`."""
+    from nlpseq import NerConfig, configure, load_corpus, train_ner
+
+    folder = tmp_path_factory.mktemp("tagged")
+    (folder / "corpus").mkdir()
+    for name, number in (("train", 120), ("validation", 40), ("test", 40)):
+        rows = itertools.islice(load_corpus("newswire").split(name), number)
+        pairs = (zip(row["tokens"], row["tags"], strict=True) for row in rows)
+        text = "\n".join("".join(f"{token}\t{tag}\n" for token, tag in row) for row in pairs)
+        (folder / "corpus" / f"{name}.conll").write_text(text, "utf-8")
+    options = SMALL_TAGGER | {"corpus": str(folder / "corpus"), "out": str(folder / "model"), "max_steps": 10}
+    train_ner(configure(NerConfig, **options))
+    return folder
+
+
 @pytest.fixture
 def model(trained, tmp_path):
     """A copy of the translator that may be damaged."""

@@ -18,16 +18,17 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     {"errors"},
     {"config", "settings", "share", "text", "placeholders", "vocab", "metrics", "report", "charts", "blocks"}
-    | {"artefact", "folders"},
+    | {"artefact", "folders", "tags", "entity_scores"},
     {"subwords", "tokenizer", "cards", "corpora", "cuts", "fetch", "readers", "preflight", "baselines", "vector_files"}
-    | {"synthetic", "grammars"}
+    | {"synthetic", "grammars", "conll", "tagged"}
     | {"library", "units", "python_lines"},
     {"batches", "losses", "search", "nn"},
     {"vectors", "pretrained", "training", "loop", "staging", "pairs", "word_draws", "word_stream", "word_training"}
-    | {"word_work", "calibration", "labelled", "word_bag"}
+    | {"word_work", "calibration", "labelled", "word_bag", "tagged_ids"}
     | {"lm_text", "lm_task"},
     {"translator", "translation_report", "embed_report", "vector_scores"}
     | {"classifier", "sentiment_report"}
+    | {"tagger", "ner_report", "tagged_files"}
     | {"language_model", "lm_report", "lm_gradients"},
     {"stages"},
     {"cli", "commands", "progress", "__main__", "__init__"},

@@ -14,6 +14,7 @@ COMMANDS = [
     *("tokenize train", "tokenize encode", "tokenize decode"),
     *("embed train", "embed nearest", "embed analogy", "embed evaluate", "embed export"),
     *("sentiment train", "sentiment predict", "sentiment evaluate"),
+    *("ner train", "ner tag", "ner evaluate"),
     *("translate train", "translate run", "translate evaluate"),
     *("lm train", "lm sample", "lm evaluate"),
     *("corpora list", "corpora show", "corpora fetch"),

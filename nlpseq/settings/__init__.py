@@ -20,6 +20,7 @@ from nlpseq.settings.lm import (
     SamplingConfig,
     WritingConfig,
 )
+from nlpseq.settings.ner import NerConfig, TagConfig, TaggerConfig, WordVectorsConfig
 from nlpseq.settings.sentiment import ClassifierConfig, LabelConfig, ReadingConfig, SentimentConfig
 from nlpseq.settings.tokenizer import TokenizeConfig
 from nlpseq.settings.translate import DecodingConfig, TranslateConfig, TranslatorConfig
@@ -34,6 +35,7 @@ __all__ = [
     "LMConfig",
     "LMTextConfig",
     "LabelConfig",
+    "NerConfig",
     "NetworkConfig",
     "NoiseConfig",
     "PairConfig",
@@ -42,11 +44,14 @@ __all__ = [
     "RunConfig",
     "SamplingConfig",
     "SentimentConfig",
+    "TagConfig",
+    "TaggerConfig",
     "TokenizeConfig",
     "TokenizerConfig",
     "TrainingConfig",
     "TranslateConfig",
     "TranslatorConfig",
+    "WordVectorsConfig",
     "WordsConfig",
     "WritingConfig",
 ]

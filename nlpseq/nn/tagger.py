@@ -1,0 +1,119 @@
+"""The network of a tagger: words and their characters, recurrent layers, a score for each tag (Ma and Hovy 2016)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nlpseq.nn.crf import Chain
+from nlpseq.nn.recurrent import Recurrent, locked_dropout
+
+__all__ = ["Dropout", "Shape", "TaggerNetwork"]
+
+_WIDTH = 3  # characters that a filter sees
+
+
+class Shape(NamedTuple):
+    """The sizes of a tagger and what its parts are.
+
+    words: rows of trained words; fixed: rows behind these that are not trained; spelling: cnn, lstm or none; features:
+    that the characters give.
+    """
+
+    words: int
+    fixed: int
+    characters: int
+    tags: int
+    embed_size: int
+    character_size: int
+    features: int
+    hidden_size: int
+    cell: str = "lstm"
+    layers: int = 1
+    spelling: str = "cnn"
+
+
+class Dropout(NamedTuple):
+    """Probabilities: on words' features, between layers and before the output (both locked), on inputs of W_hh."""
+
+    features: float = 0.0
+    layer: float = 0.0
+    recurrent: float = 0.0
+
+
+class TaggerNetwork(nn.Module):
+    """Word vectors beside what a word's characters give, through a bidirectional stack, to scores of tags.
+
+    `spell` reads the distinct words of a batch once each; `forward` takes what it gave. allowed: see `Chain`;
+    trained: whether the chain's transitions are.
+    """
+
+    fixed: Tensor
+
+    def __init__(self, shape: Shape, dropout: Dropout, allowed: Tensor, *, trained: bool) -> None:
+        super().__init__()
+        self.shape = shape
+        self.dropout = dropout
+        self.words = nn.Embedding(shape.words, shape.embed_size)
+        self.register_buffer("fixed", torch.zeros(shape.fixed, shape.embed_size))
+        nn.init.normal_(self.words.weight, std=shape.embed_size**-0.5)
+        features = shape.features if shape.spelling != "none" else 0
+        if features:
+            self.characters = nn.Embedding(shape.characters, shape.character_size)
+            nn.init.normal_(self.characters.weight, std=shape.character_size**-0.5)
+        if shape.spelling == "cnn":
+            self.filters = nn.Linear(_WIDTH * shape.character_size, features)
+        elif shape.spelling == "lstm":
+            self.speller = Recurrent("lstm", shape.character_size, -(-features // 2), bidirectional=True)
+            features = self.speller.output_size
+        self.context = Recurrent(
+            shape.cell,
+            shape.embed_size + features,
+            shape.hidden_size,
+            layers=shape.layers,
+            bidirectional=True,
+            dropout=dropout.layer,
+            recurrent_dropout=dropout.recurrent,
+        )
+        self.output = nn.Linear(self.context.output_size, shape.tags)
+        self.chain = Chain(allowed, trained=trained)
+
+    def spell(self, characters: Tensor, lengths: Tensor) -> Tensor:
+        """Return what words' characters give, (U, F), without columns where characters are not read.
+
+        characters: (U, L) int64, of U words; lengths: (U,) of at least 1.
+        """
+        if self.shape.spelling == "none":
+            return torch.zeros(len(characters), 0, device=characters.device)
+        vectors = self.characters(characters)
+        if self.shape.spelling == "lstm":
+            return self.speller.top(self.speller(vectors, lengths)[1])
+        inside = torch.arange(characters.shape[1], device=lengths.device) < lengths[:, None]
+        vectors = F.pad(vectors * inside[..., None], (0, 0, 1, 1))  # a character on each side of the word
+        windows = torch.cat([vectors[:, :-2], vectors[:, 1:-1], vectors[:, 2:]], 2)  # (U, L, 3 C)
+        found = self.filters(windows).masked_fill(~inside[..., None], -torch.inf)
+        return F.relu(found.amax(1))
+
+    def vectors(self, words: Tensor) -> Tensor:
+        """Return the vectors of words, (B, T, E); those from `shape.words` on are rows of the fixed table."""
+        if not self.shape.fixed:
+            return self.words(words)  # type: ignore[no-any-return]
+        known = self.shape.words
+        trained = self.words(words.clamp(max=known - 1))
+        fixed = F.embedding((words - known).clamp(min=0), self.fixed)
+        return torch.where((words < known)[..., None], trained, fixed)
+
+    def forward(self, words: Tensor, spelt: Tensor, lengths: Tensor) -> Tensor:
+        """Return the score of each tag at each token, (B, T, Y); those at padding mean nothing.
+
+        words: (B, T) int64; spelt: (B, T, F), rows of what `spell` gave; lengths: (B,) of at least 1.
+        """
+        vectors = self.vectors(words)
+        inputs = torch.cat([vectors, spelt.to(vectors.dtype)], 2)
+        inputs = locked_dropout(inputs, self.dropout.features, self.training)
+        hidden, _ = self.context(inputs, lengths)
+        scores: Tensor = self.output(locked_dropout(hidden, self.dropout.layer, self.training))
+        return scores

@@ -1,0 +1,309 @@
+"""The ner stage: from a corpus of tagged sentences to a tagger, its scores and its report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import safetensors.torch
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from nlpseq import folders
+from nlpseq.artefact import save, write_file
+from nlpseq.batches import Plan, pad, plan
+from nlpseq.config import to_plain
+from nlpseq.corpora import Split
+from nlpseq.entity_scores import f1_value
+from nlpseq.errors import CorpusError, sentence
+from nlpseq.loop import Event, Watch, counting, unwatched
+from nlpseq.ner_report import fit_span_temperature, ner_report, scores_line
+from nlpseq.nn.crf import best_paths, log_partition, path_scores
+from nlpseq.nn.tagger import TaggerNetwork
+from nlpseq.pretrained import open_vectors
+from nlpseq.report import Report, write
+from nlpseq.settings import NerConfig, PretrainedConfig, TagConfig
+from nlpseq.staging import Job, train_network, train_stage
+from nlpseq.tagged import Sentence, TaggedCorpus, Tally, open_tagged, scheme_of, sentences
+from nlpseq.tagged_ids import Lexicon, TagCounts, TaggedData, build_lexicon, encode_tagged
+from nlpseq.tagger import STAGE, Tagger, build_network
+from nlpseq.tags import Scheme
+from nlpseq.training import World, set_threads, to_device
+from nlpseq.vectors import Embeddings
+from nlpseq.vocab import UNK
+
+__all__ = ["TagBatch", "TaggingTask", "evaluate_tagger", "train_ner"]
+
+_LEXICON = "lexicon.json"
+
+
+class TagBatch(NamedTuple):
+    """A batch as the model takes it."""
+
+    words: Tensor  # (B, T) int64, rows of words
+    rare: Tensor  # (B, T) float32, probability that a word becomes [UNK]
+    spellings: Tensor  # (B, T) int64, rows of `characters`
+    characters: Tensor  # (U, L) int64, of the distinct words
+    sizes: Tensor  # (U,) int64
+    lengths: Tensor  # (B,) int64
+    tags: Tensor  # (B, T) int64
+    tokens: int
+
+
+@dataclass(frozen=True)
+class TaggingTask:
+    """What `fit` has to know to train a tagger; rare: (V,), how likely each word becomes [UNK] in training."""
+
+    model: TaggerNetwork
+    data: TaggedData
+    batch_tokens: int
+    seed: int
+    rare: npt.NDArray[np.float32]
+
+    def plan(self, epoch: int) -> Plan:
+        """Return the epoch's batches, of like length."""
+        return plan((self.data.words.lengths,), self.batch_tokens, seed=self.seed, epoch=epoch)
+
+    def batch(self, rows: npt.NDArray[np.int64]) -> TagBatch:
+        """Return the examples of these numbers; each distinct word's characters stand there once."""
+        numbers, lengths = pad(self.data.words, rows)
+        tags, _ = pad(self.data.tags, rows)
+        distinct, places = np.unique(numbers.numpy(), return_inverse=True)
+        table, sizes = pad(self.data.spellings, distinct)
+        spellings = torch.from_numpy(places.reshape(numbers.shape))
+        words = table[:, 0][spellings]
+        rare = torch.from_numpy(self.rare)[words]
+        return TagBatch(words, rare, spellings, table[:, 1:], sizes - 1, lengths, tags, int(lengths.sum()))
+
+    def scores(self, batch: TagBatch) -> Tensor:
+        """Return the score of each tag at each token, (B, T, Y)."""
+        words = batch.words
+        if self.model.training and self.rare.any():
+            words = words.masked_fill(torch.rand(words.shape, device=words.device) < batch.rare, UNK)
+        spelt = F.embedding(batch.spellings, self.model.spell(batch.characters, batch.sizes))
+        return self.model(words, spelt, batch.lengths)  # type: ignore[no-any-return]
+
+    def loss(self, batch: TagBatch, done: float = 0.0) -> tuple[Tensor, Tensor, int]:
+        """Return the negative log-likelihood of the tags, summed in nats, twice, and the number of tokens."""
+        return *self.likelihood(self.scores(batch), batch), batch.tokens
+
+    def likelihood(self, scores: Tensor, batch: TagBatch) -> tuple[Tensor, Tensor]:
+        """Return the negative log-likelihood under scores of tags, once with a gradient and once without."""
+        with torch.autocast(scores.device.type, enabled=False):
+            if self.model.chain.scores is None:
+                each = F.cross_entropy(scores.float().flatten(0, 1), batch.tags.flatten(), reduction="none")
+                inside = torch.arange(batch.tags.shape[1], device=each.device) < batch.lengths[:, None]
+                loss = (each * inside.flatten()).sum()
+            else:
+                lattice = self.model.chain.lattice(scores, batch.lengths)
+                loss = log_partition(lattice).sum() - path_scores(lattice, batch.tags).sum()
+        return loss, loss.detach()
+
+
+class _Prepared(NamedTuple):
+    source: TaggedCorpus
+    scheme: Scheme
+    lexicon: Lexicon
+    train: TaggedData
+    validation: TaggedData
+
+
+def train_ner(config: NerConfig, *, watch: Watch = unwatched) -> Tagger:
+    """Return a tagger trained as `config` says, and leave it in `config.run.out` with its report.
+
+    A run that was stopped goes on where it was; a folder that holds this run finished is loaded as it is. watch: is
+    handed events to show. Raises UsageError for settings, CorpusError for data, ArtefactError for the folder,
+    WorkError where the work fails, Interrupted after Ctrl-C with the state saved.
+    """
+    first = partial(open_tagged, str(config.run.corpus), config.reading)
+    reads = {"embeddings": config.pretrained.embeddings}
+    columns = (config.reading.tokens, config.reading.tags)
+    work = partial(_train, config)
+    train_stage(config, STAGE, columns=columns, reads=reads, opened=first, work=work, watch=watch)
+    return Tagger.load(str(config.run.out), device=config.compute.device)
+
+
+def _train(config: NerConfig, job: Job) -> None:
+    given = PretrainedConfig(config.pretrained.embeddings, config.pretrained.freeze)
+    with job.first_alone():
+        vectors = open_vectors(given, config.model.embed_size)  # before long work: they may not fit
+        work = _prepare(config, vectors, job.state, job.watch)
+    torch.manual_seed(config.compute.seed)
+    model = build_network(config, work.lexicon)
+    covered = _start_from_vectors(model, vectors, lexicon=work.lexicon, config=config, watch=job.watch)
+    del vectors  # which may be hundreds of megabytes
+    seen = np.array(work.lexicon.counts, np.float32)
+    rare = np.zeros(len(work.lexicon.words), np.float32)
+    rare[: len(seen)] = config.model.word_dropout / np.maximum(config.model.word_dropout + seen, 1e-9)
+    task = TaggingTask(model, work.train, config.training.batch_tokens, config.compute.seed, rare)
+    facts = _facts(work, model) | covered | {"fingerprint": dict(job.wanted)}
+    tagger = Tagger(model, work.lexicon, config=config, facts=facts)
+    evaluate = _validation(tagger, work, config)
+    seed, metric = config.compute.seed, config.metric
+    facts |= train_network(job, model, task, config.training, seed=seed, evaluate=evaluate, metric=metric)
+    if job.first:
+        _finish(tagger, work, job.folder, state=job.state, watch=job.watch)
+
+
+def _prepare(config: NerConfig, vectors: Embeddings | None, state: Path, watch: Watch) -> _Prepared:
+    """Return corpus, lexicon and ids; what an earlier try of this run has written whole is taken as it is."""
+    source = open_tagged(str(config.run.corpus), config.reading, told=counting(watch, "reading, row"))
+    train, validation = (source.corpus.split(name) for name in ("train", "validation"))
+    scheme = scheme_of(source, train, config.reading.scheme)
+    repair = config.reading.illegal == "repair"
+    if not (state / _LEXICON).exists():
+        watch(Event("note", f"Reading {source.corpus.name} ({source.tokens}, {source.tags}; {scheme.upper()})."))
+        told = counting(watch, "reading train, row")
+        read = sentences(source, train, scheme, repair=repair, tally=Tally(), told=told)
+        lexicon, _ = build_lexicon(read, vectors.words if vectors else (), config.pretrained.extra_words)
+        write_file(state / _LEXICON, lexicon.file())
+    lexicon = Lexicon.from_file((state / _LEXICON).read_bytes(), str(state))
+
+    def encode(split: Split) -> TaggedData:
+        tally = Tally()
+        told = counting(watch, f"{split.name} to ids, row", len(split))
+        return encode_tagged(
+            sentences(source, split, scheme, repair=repair, tally=tally, told=told),
+            tally,
+            lexicon=lexicon,
+            path=state / split.name,
+            longest=config.max_length,
+            place=f"{source.corpus.name}, {split.name}",
+        )
+
+    prepared = _Prepared(source, scheme, lexicon, encode(train), encode(validation))
+    for name, data in (("train", prepared.train), ("validation", prepared.validation)):
+        if not data.counts.entities:
+            must = "have at least one sentence with an entity"
+            raise CorpusError(sentence(name, must, "without one", source.corpus.name, quote=False))
+        watch(Event("note", f"{name}: {summary(data.counts)}"))
+    return prepared
+
+
+def summary(counts: TagCounts) -> str:
+    """Return one line on what became of a split's rows."""
+    c = counts.describe()
+    notes = [
+        (c["empty"], "empty left out"),
+        (c["cut"], "cut into pieces"),
+        (c["illegal"], "tags repaired that could not stand where they did"),
+    ]
+    further = "".join(f", {number:,} {note}" for number, note in notes if number)
+    return (
+        f"{c['sentences']:,} sentences{further}; {c['tokens']:,} tokens, {c['entities']:,} entities, "
+        f"[UNK] {c['unknown_percent']:.2f} %"
+    )
+
+
+def _start_from_vectors(
+    model: TaggerNetwork, vectors: Embeddings | None, *, lexicon: Lexicon, config: NerConfig, watch: Watch
+) -> dict[str, Any]:
+    """Let the words start from given vectors, where there are any; return what is to be remembered."""
+    if vectors is None:
+        return {}
+    generator = torch.Generator().manual_seed(config.compute.seed)
+    table, covered = vectors.init_table(lexicon.words.words[: lexicon.trained], generator)
+    with torch.no_grad():
+        model.words.weight.copy_(table)
+        model.fixed.copy_(torch.from_numpy(vectors.lookup(lexicon.words.words[lexicon.trained :])[0]))
+    model.words.weight.requires_grad_(not config.pretrained.freeze)
+    share = f"{covered.found:,} of {covered.tokens:,} words of train ({covered.percent:.1f} %) have a given vector"
+    watch(Event("note", f"{share}, and {len(model.fixed):,} words more."))
+    return {"embeddings": covered._asdict() | {"further": len(model.fixed)}}
+
+
+def _facts(work: _Prepared, model: TaggerNetwork) -> dict[str, Any]:
+    return {
+        "corpus": work.source.corpus.name,
+        "tokens": work.source.tokens,
+        "tags": work.source.tags,
+        "scheme": work.scheme,
+        "types": sorted(work.lexicon.entities),
+        "vocabulary": len(work.lexicon.words),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "train": work.train.counts.describe(),
+        "validation": work.validation.counts.describe(),
+    }
+
+
+def _validation(live: Tagger, work: _Prepared, config: NerConfig) -> Callable[[], dict[str, float]]:
+    """Return what measures the model as it stands, over all of validation."""
+    no_dropout = np.zeros(len(live.lexicon.words), np.float32)
+    task = TaggingTask(live.model, work.validation, 4 * config.training.batch_tokens, 0, no_dropout)
+    order, names = task.plan(0), np.array(live.lexicon.tags, object)
+
+    @torch.inference_mode()
+    def evaluate() -> dict[str, float]:
+        live.model.eval()
+        sums, tokens = torch.zeros((), device=live.device), 0
+        pairs: list[tuple[list[str], list[str]]] = []
+        for number in range(len(order)):
+            batch = to_device(task.batch(order.batch(number)), live.device)
+            scores = task.scores(batch)
+            sums, tokens = sums + task.likelihood(scores, batch)[1], tokens + batch.tokens
+            paths = best_paths(live.model.chain.lattice(scores, batch.lengths))
+            rows = zip(paths.cpu().numpy(), batch.tags.cpu().numpy(), batch.lengths.tolist(), strict=True)
+            pairs += [(names[ours[:n]].tolist(), names[theirs[:n]].tolist()) for ours, theirs, n in rows]
+        return {"loss": float(sums) / tokens, "f1": f1_value(*zip(*pairs, strict=True))}
+
+    return evaluate
+
+
+def _finish(tagger: Tagger, work: _Prepared, folder: Path, *, state: Path, watch: Watch) -> None:
+    """Calibrate, score and report on the test split into the state folder, then switch the new model in."""
+    watch(Event("note", "Calibrating on validation."))
+    read = _reader(work.source, tagger.config.reading)
+    tagger.facts["temperature"] = round(fit_span_temperature(tagger, list(read("validation", Tally()))), 4)
+    split = "test" if "test" in work.source.corpus.splits else "validation"
+    watch(Event("note", f"Tagging {split}."))
+    report = ner_report(tagger, work.source, split, read=read, log=state / "metrics.jsonl")
+    write(state, report)
+    watch(Event("note", scores_line(report)))
+    weights = {name: t.contiguous() for name, t in tagger.model.state_dict().items()}
+    files = {"weights.safetensors": safetensors.torch.save(weights), _LEXICON: tagger.lexicon.file()}
+    save(folder, STAGE, settings=to_plain(tagger.config), files=files, facts=tagger.facts)
+
+
+def _reader(source: TaggedCorpus, reading: TagConfig) -> Callable[[str, Tally], Iterator[Sentence]]:
+    """Return what reads the sentences of a split by its name."""
+
+    def read(name: str, tally: Tally) -> Iterator[Sentence]:
+        split = source.corpus.split(name)
+        scheme = scheme_of(source, split, reading.scheme)
+        return sentences(source, split, scheme, repair=reading.illegal == "repair", tally=tally)
+
+    return read
+
+
+def evaluate_tagger(
+    model: str | Path,
+    corpus: str,
+    *,
+    split: str = "test",
+    reading: TagConfig | None = None,
+    device: str = "auto",
+    out: str | Path | None = None,
+    watch: Watch = unwatched,
+) -> Report:
+    """Return the scores and samples of a finished tagger on a split of a corpus, and write them as its report.
+
+    reading: columns and scheme, the corpus' own when absent; out: the folder of the report, when absent one of its own
+    in the model's, `evaluate-<corpus>-<split>`. Raises ArtefactError, CorpusError, WorkError.
+    """
+    set_threads(None, World())
+    tagger = Tagger.load(model, device=device)
+    source = open_tagged(corpus, reading or TagConfig())
+    source.corpus.split(split)
+    watch(Event("note", f"Tagging {split} of {source.corpus.name}."))
+    log = Path(model) / "metrics.jsonl"
+    report = ner_report(tagger, source, split, read=_reader(source, reading or TagConfig()), log=log)
+    folder = Path(out) if out else folders.evaluation_folder(Path(model), source.corpus.name, split)
+    write(folder, report)
+    watch(Event("note", f"The report is {folder / 'report.html'}."))
+    return report

@@ -1,0 +1,265 @@
+"""A trained tagger: text or tokens in, entities out; its neighbours never change what is found in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from nlpseq.artefact import Artefact, load
+from nlpseq.config import from_plain
+from nlpseq.errors import ArtefactError, UsageError, sentence
+from nlpseq.nn.crf import Lattice, best_paths, path_scores, sums
+from nlpseq.nn.tagger import Dropout, Shape, TaggerNetwork
+from nlpseq.settings import NerConfig
+from nlpseq.tagged import pieces
+from nlpseq.tagged_ids import Lexicon
+from nlpseq.tags import OUTSIDE, follows, spans
+from nlpseq.text import Token, tokenize
+from nlpseq.training import choose_device
+
+__all__ = ["LONGEST", "STAGE", "Entity", "Tagged", "Tagger", "build_network", "read_paths"]
+
+STAGE = "ner"
+ROWS = 32  # of every pass: matrix kernels round differently for another number of rows
+WORDS = 64  # whose characters are read together, likewise
+STRIDE = 8  # lengths are padded to a multiple of it, so that they depend on the sentence or word alone
+LONGEST = 500  # tokens of a piece: longer sentences are tagged in pieces
+_AT_ONCE = 4096  # pieces whose words are held together
+
+
+class Entity(NamedTuple):
+    """A named entity: `text` stands at `start` to before `end`, in characters, and has the tokens `first` to `last`."""
+
+    type: str
+    start: int
+    end: int
+    text: str
+    confidence: float  # probability of exactly this span and type, 0 to 1
+    first: int
+    last: int
+
+
+class Tagged(NamedTuple):
+    """What became of one text: its tokens, their tags (IOBES) and the entities."""
+
+    text: str
+    tokens: list[str]
+    tags: list[str]
+    entities: list[Entity]
+    cut: bool  # whether it was too long to be read in one piece
+
+
+class _Path(NamedTuple):
+    """The tags of a piece, and what its spans' probabilities are made of, each (T,)."""
+
+    tags: list[int]
+    before: npt.NDArray[np.float32]
+    behind: npt.NDArray[np.float32]  # without the token's own score
+    steps: npt.NDArray[np.float64]  # summed up over the tokens so far
+    total: float
+
+    def confidence(self, start: int, end: int) -> float:
+        """Return the probability of the tags of the tokens from `start` to before `end`."""
+        inside = self.steps[end - 1] - self.steps[start]
+        return float(np.exp(min(0.0, self.before[start] + inside + self.behind[end - 1] - self.total)))
+
+
+def build_network(config: NerConfig, lexicon: Lexicon) -> TaggerNetwork:
+    """Return the untrained network that a configuration describes, for the words and tags of a lexicon."""
+    m = config.model
+    shape = Shape(
+        words=lexicon.trained,
+        fixed=len(lexicon.words) - lexicon.trained,
+        characters=len(lexicon.characters),
+        tags=len(lexicon.tags),
+        embed_size=m.embed_size,
+        character_size=m.character_size,
+        features=m.character_features,
+        hidden_size=m.hidden_size,
+        cell=m.cell,
+        layers=m.layers,
+        spelling=m.characters,
+    )
+    around = [*lexicon.tags, OUTSIDE]
+    free = m.output == "softmax"
+    allowed = [[free or follows(before, tag, "iobes") for tag in around] for before in around]
+    dropout = Dropout(m.dropout, m.layer_dropout, m.recurrent_dropout)
+    return TaggerNetwork(shape, dropout, torch.tensor(allowed, device="cpu"), trained=m.output == "crf")
+
+
+class Tagger:
+    """`Tagger.load(dir).tag(["Ada lives in Paris."])`."""
+
+    def __init__(self, model: TaggerNetwork, lexicon: Lexicon, *, config: NerConfig, facts: dict[str, Any]) -> None:
+        self.model = model.eval()
+        self.lexicon = lexicon
+        self.config = config
+        self.facts = facts
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.output.weight.device
+
+    @property
+    def temperature(self) -> float:
+        """What scores are divided by before they become confidences; it changes no tag."""
+        return float(self.facts.get("temperature", 1.0))
+
+    def at(self, temperature: float) -> Tagger:
+        """Return the same tagger with confidences at another temperature."""
+        facts = self.facts | {"temperature": temperature}
+        return Tagger(self.model, self.lexicon, config=self.config, facts=facts)
+
+    @classmethod
+    def load(cls, directory: str | Path, *, device: str = "auto") -> Tagger:
+        """Return the tagger in a folder of `nlpseq ner train`; no code from it is run.
+
+        device: auto, cpu, cuda or cuda:N. Raises ArtefactError where the folder is not whole.
+        """
+        stored = load(Path(directory), STAGE)
+        config = from_plain(NerConfig, stored.settings, str(directory))
+        lexicon = Lexicon.from_file(stored.files.get("lexicon.json", b""), str(directory))
+        with torch.device("meta"):  # sizes alone: drawing weights costs time, and the caller's random numbers
+            model = build_network(config, lexicon)
+        _take_weights(model, stored)
+        model.to(choose_device(device))
+        return cls(model, lexicon, config=config, facts=stored.facts)
+
+    def tag(self, texts: Sequence[str]) -> list[list[Entity]]:
+        """Return the entities of each text, in order; spans count its characters."""
+        return [one.entities for one in self.tag_fully(texts)]
+
+    def tag_fully(self, texts: Sequence[str]) -> list[Tagged]:
+        """Return each text with its tokens, by nlpseq's own tokeniser, their tags and its entities."""
+        if isinstance(texts, str):
+            raise UsageError(sentence("texts", "be a list of texts", texts))
+        return self._tagged(list(texts), [tokenize(text) for text in texts])
+
+    def tag_tokens(self, sentences: Sequence[Sequence[str]]) -> list[Tagged]:
+        """Return each sentence of tokens with tags and entities; spans count characters of the tokens with spaces."""
+        tokens = []
+        for one in sentences:
+            if isinstance(one, str) or not all(isinstance(token, str) for token in one):
+                raise UsageError(sentence("sentences", "be lists of tokens", str(one)))
+            ends = np.cumsum([len(token) + 1 for token in one]).tolist()
+            tokens.append([Token(token, end - 1 - len(token), end - 1) for token, end in zip(one, ends, strict=True)])
+        return self._tagged([" ".join(one) for one in sentences], tokens)
+
+    def _tagged(self, texts: list[str], tokens: list[list[Token]]) -> list[Tagged]:
+        words = [[token.text for token in one] for one in tokens]
+        cuts = [pieces(one, LONGEST) for one in words]
+        parts = [one[a:b] for one, ends in zip(words, cuts, strict=True) for a, b in pairwise(ends)]
+        paths = self._paths([part for part in parts if part])
+        found = []
+        for text, spelt, ends in zip(texts, tokens, cuts, strict=True):
+            tags: list[str] = []
+            entities: list[Entity] = []
+            for start in ends[:-1] if spelt else ():
+                path = next(paths)
+                part = [self.lexicon.tags[tag] for tag in path.tags]
+                for kind, a, b in spans(part):
+                    first, last = spelt[start + a], spelt[start + b - 1]
+                    sure = path.confidence(a, b)
+                    shown = text[first.start : last.end]
+                    entities.append(Entity(kind, first.start, last.end, shown, sure, start + a, start + b - 1))
+                tags += part
+            found.append(Tagged(text, [token.text for token in spelt], tags, entities, len(ends) > 2))
+        return found
+
+    def _paths(self, parts: Sequence[Sequence[str]]) -> Iterator[_Path]:
+        """Yield the best path of each piece, in order."""
+        for begin in range(0, len(parts), _AT_ONCE):
+            block = parts[begin : begin + _AT_ONCE]
+            found: dict[int, _Path] = {}
+            for group, lattice in self.lattices(block):
+                found |= zip(group, read_paths(lattice, self.temperature, len(group)), strict=True)
+            yield from (found[number] for number in range(len(block)))
+
+    @torch.inference_mode()
+    def lattices(self, parts: Sequence[Sequence[str]]) -> Iterator[tuple[list[int], Lattice]]:
+        """Yield the scores of pieces in groups of at most ROWS with one padded length: their numbers and the lattice.
+
+        parts: none of them empty. A group is filled up with rows that mean nothing.
+        """
+        numbers: dict[str, int] = {}
+        ids = [[numbers.setdefault(token, len(numbers)) for token in part] for part in parts]
+        spellings = [self.lexicon.spelling(token) for token in numbers]
+        rows = torch.tensor([one[0] for one in spellings], device=self.device)
+        spelt = self._spelt([one[1:] for one in spellings])
+        for group in _groups([len(part) for part in parts], ROWS):
+            width = _padded(len(parts[group[0]]))
+            words = np.zeros((ROWS, width), np.int64)
+            for place, number in enumerate(group):
+                words[place, : len(parts[number])] = ids[number]
+            lengths = [len(parts[number]) for number in group] + [1] * (ROWS - len(group))
+            sizes = torch.tensor(lengths, device=self.device)
+            index = torch.from_numpy(words).to(self.device)
+            scores = self.model(rows[index], spelt[index], sizes)
+            yield group, self.model.chain.lattice(scores, sizes)
+
+    def _spelt(self, letters: Sequence[Sequence[int]]) -> Tensor:
+        """Return what the characters of words give, (U, F)."""
+        found = torch.empty(0)
+        for group in _groups([len(one) for one in letters], WORDS):
+            table = np.zeros((WORDS, _padded(len(letters[group[0]]))), np.int64)
+            for place, number in enumerate(group):
+                table[place, : len(letters[number])] = letters[number]
+            sizes = torch.tensor([len(letters[n]) for n in group] + [1] * (WORDS - len(group)), device=self.device)
+            features = self.model.spell(torch.from_numpy(table).to(self.device), sizes)
+            if not len(found):
+                found = features.new_empty(len(letters), features.shape[1])
+            found[torch.tensor(group, device=self.device)] = features[: len(group)]
+        return found
+
+
+@torch.inference_mode()
+def read_paths(lattice: Lattice, temperature: float, count: int) -> Iterator[_Path]:
+    """Yield the best path of each of the first `count` rows, and what makes the probabilities of its spans."""
+    tags = best_paths(lattice)
+    cooled = lattice.cooled(temperature)
+    before, behind, total = sums(cooled)
+    own = cooled.emissions.gather(2, tags[..., None])[..., 0]
+    steps = path_scores(cooled, tags).double().cumsum(1)
+    ahead = behind.gather(2, tags[..., None])[..., 0] - own
+    parts = (tags, before.gather(2, tags[..., None])[..., 0], ahead, steps)
+    table = [part[:count].cpu().numpy() for part in parts]
+    for row, (length, whole) in enumerate(zip(lattice.lengths[:count].tolist(), total.tolist(), strict=False)):
+        path, first, last, summed = (part[row, :length] for part in table)
+        # The last step holds the end's score, which belongs to what lies behind the span.
+        if length > 1:
+            summed = summed.copy()
+            summed[-1] -= float(cooled.ends[path[-1]])
+        yield _Path(path.tolist(), first, last, summed, whole)
+
+
+def _padded(length: int) -> int:
+    return -(-length // STRIDE) * STRIDE
+
+
+def _groups(lengths: Sequence[int], rows: int) -> list[list[int]]:
+    """Return groups of at most so many places whose padded length is the same, long ones last."""
+    groups: list[list[int]] = []
+    for place in sorted(range(len(lengths)), key=lambda place: lengths[place]):
+        if not groups or len(groups[-1]) == rows or _padded(lengths[groups[-1][0]]) != _padded(lengths[place]):
+            groups.append([])
+        groups[-1].append(place)
+    return groups
+
+
+def _take_weights(model: TaggerNetwork, stored: Artefact) -> None:
+    try:
+        weights = safetensors.torch.load(stored.files["weights.safetensors"])
+        model.load_state_dict(weights, assign=True)
+    except (KeyError, RuntimeError, safetensors.SafetensorError):
+        must = "hold weights of the shapes that its settings give"
+        raise ArtefactError(sentence(str(stored.directory), must, "others", quote=False)) from None
