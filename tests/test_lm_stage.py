@@ -3,8 +3,10 @@
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -293,3 +295,14 @@ def test_two_processes_end_with_the_weights_of_one_and_a_stopped_pair_goes_on(ve
     first, second = (LanguageModel.load(tmp_path / name).model.state_dict() for name in ("one", "two"))
     for name, tensor in first.items():
         torch.testing.assert_close(tensor, second[name], atol=1e-5, rtol=1e-3)
+    given = words(verses, tmp_path / "stopped", **options, save_minutes=1000)
+    process = subprocess.Popen([*command, *given], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    log = None
+    while process.poll() is None and not (log and log.exists() and log.stat().st_size):
+        log = state_folder(tmp_path / "stopped") / "metrics.jsonl"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    done = subprocess.run([*command, *given], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert weights(tmp_path / "stopped") == weights(tmp_path / "two")

@@ -9,7 +9,7 @@ from nlpseq.lm_task import StreamTask, WindowTask, noise_of, task_of
 from nlpseq.losses import linear_cross_entropy, noise_contrastive
 from nlpseq.nn.lm import LMDropout, LMShape, RecurrentLM
 from nlpseq.settings import NoiseConfig, TrainingConfig
-from nlpseq.training import World, begin, fit
+from nlpseq.training import World, begin, fit, together
 
 CPU = torch.device("cpu")
 
@@ -98,6 +98,49 @@ def test_a_run_that_is_taken_up_carries_on():
     for _ in fit(wrong, task):
         pass
     assert not torch.equal(wrong.state()["model"]["output.weight"], states[-1])  # so the state matters
+
+
+def test_what_the_rows_of_two_processes_carry_is_saved_as_one_and_parted_again(monkeypatch):
+    whole = torch.arange(10.0).view(5, 2)
+
+    def gather(parts, own):
+        assert torch.equal(own, whole[1::2])
+        parts[:] = [whole[0::2], whole[1::2]]
+
+    def start(rank, size):
+        model, config = network(), TrainingConfig(precision="fp32")
+        return begin(model, config, seed=1, device=CPU, world=World(rank, size), batches=3)
+
+    monkeypatch.setattr("nlpseq.training.distributed.all_gather_object", gather)
+    run = start(1, 2)
+    run.carried = whole[1::2]
+    with together(run):
+        state = run.state()
+    assert torch.equal(state["carried"], whole)
+    assert torch.equal(run.carried, whole[1::2])
+    for rank, size in ((0, 2), (1, 2), (0, 1), (2, 3)):
+        again = start(rank, size)
+        again.restore(state)
+        assert torch.equal(again.carried, whole[rank::size])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("objective", ["softmax", "nce"])
+def test_a_step_never_waits_for_the_device(objective):
+    noise = noise_of(np.full(60, 9), NoiseConfig(objective=objective))
+    device = torch.device("cuda", 0)
+    noise = None if noise is None else noise.to(device)
+    task = StreamTask(network(output=0.2), np.arange(600, dtype=np.int32) % 60, 4, 5, seed=1, noise=noise)
+    config = TrainingConfig(epochs=2.0)
+    steps = fit(begin(task.model, config, seed=1, device=device, world=World(), batches=len(task.plan(0))), task)
+    next(steps)  # kernels are chosen and memory is taken in the first step
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(5):
+            next(steps)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_windows_overlap_and_each_predicts_the_unit_behind_it():

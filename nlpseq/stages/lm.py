@@ -174,7 +174,8 @@ class _Diary:
         s = self._live.config.sampling
         how: dict[str, Any] = {"length": s.sample_length, "temperature": s.sample_temperature, "past_end": True}
         prompts = (s.prompts or "").split("|")
-        self._drawn = [self._live.sample(prompt, **how)[0] for prompt in prompts]
+        seed = self._live.config.compute.seed
+        self._drawn = [self._live.sample(p, seed=seed + place, **how)[0] for place, p in enumerate(prompts)]
 
     def watching(self, watch: Watch) -> Watch:
         """Return a watch that keeps the samples with the step at which they were drawn."""

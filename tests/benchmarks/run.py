@@ -1,6 +1,6 @@
 """`make bench`: speeds as ratios within one run, since machines are noisy. Nothing here is asserted.
 
-.venv/bin/python tests/benchmarks/run.py [tokenizer] [start] [training] [decoding] [memory]
+.venv/bin/python tests/benchmarks/run.py [tokenizer] [start] [training] [decoding] [memory] [lm]
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from nlpseq import load_corpus  # before torch, since it sets how OpenMP waits
 
 # isort: split
 import joey
+import lm as language_models
 import torch
 import tutorial
 
@@ -221,7 +222,12 @@ def peak(arguments: list[str]) -> float:
     return float(done.stdout)
 
 
-PARTS = {"tokenizer": tokenizer, "start": start, "training": training, "decoding": decoding, "memory": memory}
+def lm() -> None:
+    """Language models by character: training and writing."""
+    language_models.measure(say, matrix_rate)
+
+
+PARTS = {"tokenizer": tokenizer, "start": start, "training": training, "decoding": decoding, "memory": memory, "lm": lm}
 
 
 def main() -> None:
