@@ -53,8 +53,7 @@ Targets
 Settings, with their values now, for the command line as in: make translate CORPUS=multi30k TARGET=de
   CORPUS=$(CORPUS)   a corpus of "nlpseq corpora list", or the path of a file or folder of yours (without spaces);
       when empty each stage takes its own: phrasebook for pairs, almanac for word vectors,
-      python-library for language models,
-      reviews for sentiment
+      python-library for language models, reviews for sentiment
   SOURCE=$(SOURCE) TARGET=$(TARGET)   the languages, or the columns of your file
   DEVICE=$(DEVICE)   auto, cpu, cuda or cuda:N
   THREADS=$(THREADS)   CPU threads; all cores when empty

@@ -328,9 +328,7 @@ def test_trainings_do_not_run_at_the_same_time(project):
     rules = project.folder / "pipelines" / "other" / "rules.mk"
     rules.parent.mkdir()
     rules.write_text("all: other\nother:\n\t$(NLPSEQ) other train --out build/other\n.PHONY: other\n")
-    assert sorted(project.make("-j4", "all")) == sorted(
-        [*EVERYTHING, *EMBEDDED, *LM, *CLASSIFIED, "other train"]
-    )
+    assert sorted(project.make("-j4", "all")) == sorted([*EVERYTHING, *EMBEDDED, *LM, *CLASSIFIED, "other train"])
 
 
 def test_help_is_the_default_and_shows_the_values(project):
