@@ -41,6 +41,7 @@ Targets
   make tokenize    its tokeniser alone
   make embed       word vectors: train, score and show neighbours
   make lm          a language model: train, score and let it write
+  make sentiment   a classifier of reviews: train, score and explain two answers
   make all         every stage
   make setup       .venv with everything in it; the others do this by themselves
   make check       ruff and mypy
@@ -52,7 +53,7 @@ Targets
 Settings, with their values now, for the command line as in: make translate CORPUS=multi30k TARGET=de
   CORPUS=$(CORPUS)   a corpus of "nlpseq corpora list", or the path of a file or folder of yours (without spaces);
       when empty each stage takes its own: phrasebook for pairs, almanac for word vectors,
-      python-library for language models
+      python-library for language models, reviews for sentiment
   SOURCE=$(SOURCE) TARGET=$(TARGET)   the languages, or the columns of your file
   DEVICE=$(DEVICE)   auto, cpu, cuda or cuda:N
   THREADS=$(THREADS)   CPU threads; all cores when empty

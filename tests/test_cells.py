@@ -155,7 +155,9 @@ def test_peepholes_in_both_directions_and_two_layers_ignore_padding():
 
 @pytest.mark.parametrize("cell", ["gru", "lstm", "peephole", "rnn"])
 def test_a_mask_for_each_row_is_gals_dropout(cell):
-    layer = Layer(cell, D, H, recurrent_dropout=0.5, mask_per_row=True).double()
+    net = Recurrent(cell, D, H, recurrent_dropout=0.5).double()
+    net.mask_each_row()
+    layer = net.layers[0]
     inputs, lengths = torch.randn(9, 6, D, dtype=torch.float64), torch.full((9,), 6)
     torch.manual_seed(3)
     found, _ = layer(inputs, lengths)

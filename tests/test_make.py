@@ -76,6 +76,7 @@ EMBED, NEAREST, ANALOGY = "embed train", "embed nearest", "embed analogy"
 EVERYTHING, WITHOUT_VECTORS = [TOKENIZE, EMBED, TRAIN, RUN], [TOKENIZE, TRAIN, RUN]
 EMBEDDED = [EMBED, NEAREST, ANALOGY]
 LM = ["lm train", "lm sample"]
+CLASSIFIED = ["sentiment train", "sentiment predict"]
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def test_vectors_are_for_the_phrasebook_and_for_whom_asks(project):
 def test_the_second_call_does_nothing(finished):
     assert finished.make("translate") == []
     assert "Nothing to be done" in finished.printed
-    assert finished.make("all") == [*EMBEDDED, *LM]
+    assert finished.make("all") == [*EMBEDDED, *LM, *CLASSIFIED]
     finished.age()
     assert finished.make("all") == []
 
@@ -259,6 +260,7 @@ def test_every_stage_has_a_corpus_of_its_own_and_one_that_is_named_is_everyones(
     assert project.make("all", "SEED=3", "DEVICE=cpu", "EMBED_OPTIONS=--epochs 2") == [
         *EMBEDDED,
         *LM,
+        *CLASSIFIED,
         *EVERYTHING,
     ]
     assert project.lines[0] == (
@@ -305,12 +307,28 @@ def test_a_file_a_recipe_or_a_setting_makes_embeddings_stale(project):
     assert project.make("embed", f"CORPUS={mine}", "EMBED_OPTIONS=--epochs 2") == [EMBED]
 
 
+def test_a_classifier_starts_from_vectors_of_reviews_without_labels(project):
+    assert project.make("sentiment", "SEED=3", "SENTIMENT_OPTIONS=--cell gru", "DEVICE=cpu") == CLASSIFIED
+    assert project.lines[0] == (
+        "sentiment train --corpus reviews --seed 3 --cell gru --out build/reviews/sentiment --replace --device cpu"
+    )
+    assert project.make("sentiment", "CORPUS=imdb") == [EMBED, *CLASSIFIED]
+    assert "--corpus imdb --embeddings build/imdb/embed --out build/imdb/sentiment" in project.lines[1]
+    project.age()
+    assert project.make("sentiment", "CORPUS=imdb") == []
+    assert project.make("sentiment", "CORPUS=imdb", "SENTIMENT_VECTORS=") == CLASSIFIED
+    assert "--embeddings" not in project.lines[0]
+    (project.folder / "mine.csv").touch()
+    assert project.make("sentiment", "CORPUS=mine.csv", "SENTIMENT_OPTIONS=--text body") == CLASSIFIED[:1]
+    assert project.make("sentiment", "CORPUS=mine.csv", "SENTIMENT_OPTIONS=--nonsense", fails=True) == []
+
+
 def test_trainings_do_not_run_at_the_same_time(project):
     (project.folder / "slow").touch()
     rules = project.folder / "pipelines" / "other" / "rules.mk"
     rules.parent.mkdir()
     rules.write_text("all: other\nother:\n\t$(NLPSEQ) other train --out build/other\n.PHONY: other\n")
-    assert sorted(project.make("-j4", "all")) == sorted([*EVERYTHING, *EMBEDDED, *LM, "other train"])
+    assert sorted(project.make("-j4", "all")) == sorted([*EVERYTHING, *EMBEDDED, *LM, *CLASSIFIED, "other train"])
 
 
 def test_help_is_the_default_and_shows_the_values(project):

@@ -70,8 +70,9 @@ class TextClassifier(nn.Module):
             bidirectional=shape.bidirectional,
             dropout=dropout.layer,
             recurrent_dropout=dropout.recurrent,
-            mask_per_row=shape.mask_per_row,
         )
+        if shape.mask_per_row:
+            self.recurrent.mask_each_row()
         self.output = nn.Linear(self.recurrent.output_size, shape.classes)
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:

@@ -62,20 +62,13 @@ class Layer(nn.Module):
     each row, step by step.
     """
 
-    def __init__(
-        self,
-        cell: str,
-        input_size: int,
-        hidden_size: int,
-        *,
-        recurrent_dropout: float = 0.0,
-        mask_per_row: bool = False,
-    ) -> None:
+    def __init__(self, cell: str, input_size: int, hidden_size: int, *, recurrent_dropout: float = 0.0) -> None:
         super().__init__()
         kinds: dict[str, type[nn.GRU] | type[nn.LSTM] | type[nn.RNN]] = {"gru": nn.GRU, "lstm": nn.LSTM, "rnn": nn.RNN}
         self.cell = cell
         self.states = 2 if cell in ("lstm", "peephole") else 1
-        self.recurrent_dropout, self.mask_per_row = recurrent_dropout, mask_per_row
+        self.recurrent_dropout = recurrent_dropout
+        self.mask_per_row = False
         self.rnn = kinds["lstm" if cell == "peephole" else cell](input_size, hidden_size, batch_first=True)
         for gate in torch.split(self.rnn.all_weights[0][1].data, hidden_size):
             nn.init.orthogonal_(gate)
@@ -163,7 +156,7 @@ class Recurrent(nn.Module):
     """Stacked recurrent layers, each its own module, read forward or both ways.
 
     The state of a row is (K, H): for each layer, for each direction, h, and for the LSTM also c.
-    dropout: between layers, locked over time; recurrent_dropout, mask_per_row: see Layer.
+    dropout: between layers, locked over time; recurrent_dropout: see Layer.
     """
 
     def __init__(
@@ -176,7 +169,6 @@ class Recurrent(nn.Module):
         bidirectional: bool = False,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
-        mask_per_row: bool = False,
     ) -> None:
         super().__init__()
         self.directions = 2 if bidirectional else 1
@@ -184,12 +176,18 @@ class Recurrent(nn.Module):
         self.output_size = hidden_size * self.directions
         sizes = [input_size, *[self.output_size] * (layers - 1)]
         self.layers = nn.ModuleList(
-            Layer(cell, size, hidden_size, recurrent_dropout=recurrent_dropout, mask_per_row=mask_per_row)
+            Layer(cell, size, hidden_size, recurrent_dropout=recurrent_dropout)
             for size in sizes
             for _ in range(self.directions)
         )
         self.states_per_layer = 2 if cell in ("lstm", "peephole") else 1
         self.states = len(self.layers) * self.states_per_layer
+
+    def mask_each_row(self) -> None:
+        """Let recurrent dropout draw a mask for each row from now on, step by step, as the paper has it."""
+        for layer in self.layers:
+            if isinstance(layer, Layer):
+                layer.mask_per_row = True
 
     def forward(
         self, inputs: Tensor, lengths: Tensor | None = None, state: Tensor | None = None
