@@ -8,6 +8,7 @@ THREADS =
 SEED =
 OPTIONS =
 CAMPAIGN =
+MODELS =
 PYTHON ?= python3
 NLPSEQ = .venv/bin/nlpseq
 
@@ -42,7 +43,8 @@ Targets
   make embed       word vectors: train, score and show neighbours
   make lm          a language model: train, score and let it write
   make sentiment   a classifier of reviews: train, score and explain two answers
-  make all         every stage
+  make ner         named entities: train, score and tag a few sentences
+  make all         every stage, and build/index.html with links to all reports
   make setup       .venv with everything in it; the others do this by themselves
   make check       ruff and mypy
   make test        the tests, two minutes
@@ -52,8 +54,8 @@ Targets
 
 Settings, with their values now, for the command line as in: make translate CORPUS=multi30k TARGET=de
   CORPUS=$(CORPUS)   a corpus of "nlpseq corpora list", or the path of a file or folder of yours (without spaces);
-      when empty each stage takes its own: phrasebook for pairs, almanac for word vectors,
-      python-library for language models, reviews for sentiment
+      when empty each stage takes its own: phrasebook for pairs, almanac for word vectors, reviews for sentiment,
+      newswire for entities, python-library for language models
   SOURCE=$(SOURCE) TARGET=$(TARGET)   the languages, or the columns of your file
   DEVICE=$(DEVICE)   auto, cpu, cuda or cuda:N
   THREADS=$(THREADS)   CPU threads; all cores when empty
@@ -66,6 +68,12 @@ help::
 	@: $(info $(HELP))
 
 include $(wildcard pipelines/*/rules.mk)
+
+# Each stage of `all` adds its model to MODELS; the page that links their reports comes last.
+all: build/index.html
+build/index.html: $(MODELS) | $(SETUP)
+	$(NLPSEQ) reports build
+	@touch $@
 
 setup: .venv/.runtime
 

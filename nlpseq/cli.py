@@ -15,6 +15,7 @@ from nlpseq.commands.corpora import corpora
 from nlpseq.commands.embed import embed
 from nlpseq.commands.lm import lm
 from nlpseq.commands.ner import ner
+from nlpseq.commands.reports import reports
 from nlpseq.commands.sentiment import sentiment
 from nlpseq.commands.shared import say
 from nlpseq.commands.tokenize import tokenize
@@ -69,3 +70,4 @@ def cli() -> None:
 
 for group in (corpora, tokenize, embed, sentiment, ner, translate, lm):
     cli.add_command(group)
+cli.add_command(reports)

@@ -57,7 +57,7 @@ def fit_span_temperature(tagger: Tagger, held: Sequence[Sentence]) -> float:
 
     if not surprise(0.0):
         return 1.0
-    low, high, share = -1.6, 2.5, (math.sqrt(5) - 1) / 2
+    low, high, share = math.log(0.2), math.log(12), (math.sqrt(5) - 1) / 2
     left, right = high - share * (high - low), low + share * (high - low)
     values = surprise(left), surprise(right)
     for _ in range(_EVALUATIONS):

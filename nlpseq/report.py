@@ -39,6 +39,7 @@ __all__ = [
     "Span",
     "Table",
     "differences",
+    "label",
     "machine",
     "render",
     "versions",
@@ -215,7 +216,7 @@ def _view(block: Block, i: int) -> dict[str, Any]:
 
 
 def _tile(name: str, score: Score) -> dict[str, Any]:
-    label, top = _label(name)
+    title, top = label(name)
     low, high = score.low, score.high
     bounded = low is not None and high is not None and math.isfinite(low) and math.isfinite(high)
     bar = None
@@ -226,7 +227,7 @@ def _tile(name: str, score: Score) -> dict[str, Any]:
     digits = 3 if top == 1 else 2
     return {
         "name": name,
-        "label": label,
+        "label": title,
         "value": _fixed(score.value, digits),
         "interval": f"{_fixed(low, digits)} to {_fixed(high, digits)}" if bounded else "",
         "bar": bar,
@@ -236,13 +237,13 @@ def _tile(name: str, score: Score) -> dict[str, Any]:
     }
 
 
-def _label(name: str) -> tuple[str, float | None]:
-    """What the page calls a score and the top of its scale; `bleu_nearest_pair` is a BLEU too."""
+def label(name: str) -> tuple[str, float | None]:
+    """What pages call a score and the top of its scale, None where it has none; `bleu_nearest_pair` is a BLEU too."""
     known = max((k for k in LABELS if name == k or name.startswith(f"{k}_")), key=len, default=None)
     if known is None:
         return name.replace("_", " ").capitalize(), None
-    label, top = LABELS[known]
-    return f"{label}{name[len(known) :].replace('_', ', ', 1).replace('_', ' ')}", top
+    title, top = LABELS[known]
+    return f"{title}{name[len(known) :].replace('_', ', ', 1).replace('_', ' ')}", top
 
 
 def _fixed(value: float | None, digits: int) -> str:

@@ -18,7 +18,7 @@ from nlpseq.tagged import Sentence, Tally, pieces
 from nlpseq.tags import iobes_tags, to_tags
 from nlpseq.vocab import SPECIALS, UNK, Vocabulary
 
-__all__ = ["Lexicon", "TagCounts", "TaggedData", "build_lexicon", "encode_tagged", "split_up"]
+__all__ = ["Lexicon", "TagCounts", "TaggedData", "build_lexicon", "encode_tagged", "split_up", "unknown_type"]
 
 _LETTERS = 40  # characters that are read of a word: of a longer one as many from its start as from its end
 _AT_ONCE = 2048  # sentences written together
@@ -111,10 +111,8 @@ def placeholder(token: str) -> str:
     return text if text in ("[NUM]", "[URL]") else ""
 
 
-def build_lexicon(
-    read: Iterable[Sentence], known: Sequence[str] = (), extra: int | None = None
-) -> tuple[Lexicon, Counter[str]]:
-    """Return the lexicon of a training split, and how often each of its tokens was seen.
+def build_lexicon(read: Iterable[Sentence], known: Sequence[str] = (), extra: int | None = None) -> Lexicon:
+    """Return the lexicon of a training split.
 
     known: the words that have a given vector, by which tokens go in the first form that is among them; extra: how many
     of them are kept that the split does not have, all where None. Other tokens go in lowercase, or as a placeholder.
@@ -135,7 +133,7 @@ def build_lexicon(
     seen = set(own)
     further = list(islice((word for word in known if word not in seen), extra))
     letters = Vocabulary.build(characters, max_size=len(characters) + len(SPECIALS)).words
-    return Lexicon([*own, *further], [words[word] for word in own], letters, _sorted(names)), tokens
+    return Lexicon([*own, *further], [words[word] for word in own], letters, _sorted(names))
 
 
 def _sorted(names: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:

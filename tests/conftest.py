@@ -81,8 +81,9 @@ def tagged(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("tagged")
     (folder / "corpus").mkdir()
+    newswire = load_corpus("newswire")
     for name, number in (("train", 120), ("validation", 40), ("test", 40)):
-        rows = itertools.islice(load_corpus("newswire").split(name), number)
+        rows = itertools.islice(newswire.split(name), number)
         pairs = (zip(row["tokens"], row["tags"], strict=True) for row in rows)
         text = "\n".join("".join(f"{token}\t{tag}\n" for token, tag in row) for row in pairs)
         (folder / "corpus" / f"{name}.conll").write_text(text, "utf-8")

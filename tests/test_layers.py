@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = [
     {"errors"},
     {"config", "settings", "share", "text", "placeholders", "vocab", "metrics", "report", "charts", "blocks"}
-    | {"artefact", "folders", "tags", "entity_scores"},
+    | {"artefact", "folders", "tags", "entity_scores", "report_index"},
     {"subwords", "tokenizer", "cards", "corpora", "cuts", "fetch", "readers", "preflight", "baselines", "vector_files"}
     | {"synthetic", "grammars", "conll", "tagged"}
     | {"library", "units", "python_lines"},

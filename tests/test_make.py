@@ -77,6 +77,8 @@ EVERYTHING, WITHOUT_VECTORS = [TOKENIZE, EMBED, TRAIN, RUN], [TOKENIZE, TRAIN, R
 EMBEDDED = [EMBED, NEAREST, ANALOGY]
 LM = ["lm train", "lm sample"]
 CLASSIFIED = ["sentiment train", "sentiment predict"]
+NER = ["ner train", "ner tag"]
+INDEX = ["reports build"]
 
 
 @pytest.fixture
@@ -126,7 +128,7 @@ def test_vectors_are_for_the_phrasebook_and_for_whom_asks(project):
 def test_the_second_call_does_nothing(finished):
     assert finished.make("translate") == []
     assert "Nothing to be done" in finished.printed
-    assert finished.make("all") == [*EMBEDDED, *LM, *CLASSIFIED]
+    assert finished.make("all") == [*EMBEDDED, *LM, *NER, *CLASSIFIED, *INDEX]
     finished.age()
     assert finished.make("all") == []
 
@@ -260,8 +262,10 @@ def test_every_stage_has_a_corpus_of_its_own_and_one_that_is_named_is_everyones(
     assert project.make("all", "SEED=3", "DEVICE=cpu", "EMBED_OPTIONS=--epochs 2") == [
         *EMBEDDED,
         *LM,
+        *NER,
         *CLASSIFIED,
         *EVERYTHING,
+        *INDEX,
     ]
     assert project.lines[0] == (
         "embed train --corpus almanac --seed 3 --epochs 2 --out build/almanac/embed --replace --device cpu"
@@ -275,8 +279,21 @@ def test_every_stage_has_a_corpus_of_its_own_and_one_that_is_named_is_everyones(
         EMBED,
         *LM,
         *WITHOUT_VECTORS,
-    ]  # no examples for words that may be unknown
+        *INDEX,
+    ]  # no tags, and no examples for words that may be unknown
     assert "--out build/multi30k/embed " in project.lines[0]
+
+
+def test_taggers_have_a_corpus_of_their_own_and_pass_the_settings_on(project):
+    assert project.make("ner", "SEED=3", "NER_OPTIONS=--epochs 2", "DEVICE=cpu") == NER
+    train, tag = project.lines
+    assert train == "ner train --corpus newswire --seed 3 --epochs 2 --out build/newswire/ner --replace --device cpu"
+    assert tag.startswith("ner tag --model build/newswire/ner Jordan told reporters")
+    project.age()
+    assert project.make("ner", "SEED=3", "NER_OPTIONS=--epochs 2", "THREADS=2") == []
+    assert project.make("ner", "NER_OPTIONS=--nonsense", fails=True) == []
+    assert project.make("ner", "CORPUS=conll2003") == NER
+    assert "--out build/conll2003/ner " in project.lines[0]
 
 
 def test_language_models_have_a_corpus_of_their_own_and_pass_the_settings_on(project):
@@ -328,7 +345,9 @@ def test_trainings_do_not_run_at_the_same_time(project):
     rules = project.folder / "pipelines" / "other" / "rules.mk"
     rules.parent.mkdir()
     rules.write_text("all: other\nother:\n\t$(NLPSEQ) other train --out build/other\n.PHONY: other\n")
-    assert sorted(project.make("-j4", "all")) == sorted([*EVERYTHING, *EMBEDDED, *LM, *CLASSIFIED, "other train"])
+    assert sorted(project.make("-j4", "all")) == sorted(
+        [*EVERYTHING, *EMBEDDED, *LM, *NER, *CLASSIFIED, *INDEX, "other train"]
+    )
 
 
 def test_help_is_the_default_and_shows_the_values(project):

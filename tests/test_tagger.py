@@ -175,7 +175,7 @@ def test_a_model_without_its_lexicon_or_with_other_weights_is_refused(tagged: Pa
 
 
 def test_what_is_written_reads_back(tagged: Path, run, tmp_path: Path):
-    rows = [row["tokens"] for row in load_corpus("newswire").split("test")][:12]
+    rows = [row["tokens"] for row in load_corpus(tagged / "corpus").split("test")][:12]
     text = "\n".join(" ".join(tokens) for tokens in rows).encode()
     found = Tagger.load(tagged / "model", device="cpu").tag_tokens(rows)
     expected = [spans(one.tags) for one in found]

@@ -31,7 +31,7 @@ from nlpseq.report import Report, write
 from nlpseq.settings import NerConfig, PretrainedConfig, TagConfig
 from nlpseq.staging import Job, train_network, train_stage
 from nlpseq.tagged import Sentence, TaggedCorpus, Tally, open_tagged, scheme_of, sentences
-from nlpseq.tagged_ids import Lexicon, TagCounts, TaggedData, build_lexicon, encode_tagged
+from nlpseq.tagged_ids import Lexicon, TagCounts, TaggedData, build_lexicon, encode_tagged, unknown_type
 from nlpseq.tagger import STAGE, Tagger, build_network
 from nlpseq.tags import Scheme
 from nlpseq.training import World, set_threads, to_device
@@ -161,7 +161,10 @@ def _prepare(config: NerConfig, vectors: Embeddings | None, state: Path, watch: 
         watch(Event("note", f"Reading {source.corpus.name} ({source.tokens}, {source.tags}; {scheme.upper()})."))
         told = counting(watch, "reading train, row")
         read = sentences(source, train, scheme, repair=repair, tally=Tally(), told=told)
-        lexicon, _ = build_lexicon(read, vectors.words if vectors else (), config.pretrained.extra_words)
+        lexicon = build_lexicon(read, vectors.words if vectors else (), config.pretrained.extra_words)
+        for name in ("validation", *({"test"} & source.corpus.splits.keys())):  # faults are said before any training
+            checked = sentences(source, source.corpus.split(name), scheme, repair=repair, tally=Tally())
+            _check_types(lexicon, {entity.type for one in checked for entity in one.entities}, source.corpus.name, name)
         write_file(state / _LEXICON, lexicon.file())
     lexicon = Lexicon.from_file((state / _LEXICON).read_bytes(), str(state))
 
@@ -178,12 +181,18 @@ def _prepare(config: NerConfig, vectors: Embeddings | None, state: Path, watch: 
         )
 
     prepared = _Prepared(source, scheme, lexicon, encode(train), encode(validation))
-    for name, data in (("train", prepared.train), ("validation", prepared.validation)):
-        if not data.counts.entities:
-            must = "have at least one sentence with an entity"
-            raise CorpusError(sentence(name, must, "without one", source.corpus.name, quote=False))
-        watch(Event("note", f"{name}: {summary(data.counts)}"))
+    for data in (prepared.train, prepared.validation):
+        watch(Event("note", f"{'train' if data is prepared.train else 'validation'}: {summary(data.counts)}"))
     return prepared
+
+
+def _check_types(lexicon: Lexicon, found: set[str], corpus: str, split: str) -> None:
+    """Raise CorpusError where there is nothing to learn or to validate, or a type that train does not have."""
+    for name, kinds in (("train", set(lexicon.entities)), (split, found)):
+        if not kinds and name != "test":
+            raise CorpusError(sentence(name, "have at least one entity", "without one", corpus, quote=False))
+    for kind in sorted(found - lexicon.entities.keys()):
+        raise unknown_type(kind, lexicon, f"{corpus}, {split}")
 
 
 def summary(counts: TagCounts) -> str:
@@ -275,7 +284,7 @@ def _reader(source: TaggedCorpus, reading: TagConfig) -> Callable[[str, Tally], 
 
     def read(name: str, tally: Tally) -> Iterator[Sentence]:
         split = source.corpus.split(name)
-        scheme = scheme_of(source, split, reading.scheme)
+        scheme = scheme_of(source, source.corpus.splits.get("train", split), reading.scheme)  # a few rows tell little
         return sentences(source, split, scheme, repair=reading.illegal == "repair", tally=tally)
 
     return read

@@ -9,6 +9,7 @@ EMBED_SHOWN := $(filter almanac wikipedia_en_2014_sample,$(EMBED_CORPUS))
 .PHONY: embed
 embed: $(EMBEDDINGS)/manifest.json
 all: embed
+MODELS += $(EMBEDDINGS)/manifest.json
 
 help::
 	@: $(info $()  EMBED_OPTIONS=$(EMBED_OPTIONS)   further options of `nlpseq embed train`)

@@ -8,6 +8,7 @@ LM_PROMPT = $(if $(filter python-library,$(LM_CORPUS)),"def ",$(if $(filter tiny
 .PHONY: lm
 lm: $(LANGUAGE_MODEL)/manifest.json
 all: lm
+MODELS += $(LANGUAGE_MODEL)/manifest.json
 
 help::
 	@: $(info $()  LM_OPTIONS=$(LM_OPTIONS)   further options of `nlpseq lm train`)

@@ -16,6 +16,7 @@ EXAMPLES = "I drink milk" "Does she sell 1,250 books?" "Send the keys to marie7@
 .PHONY: translate
 translate: $(TRANSLATOR)/manifest.json
 all: translate
+MODELS += $(TRANSLATOR)/manifest.json
 
 help::
 	@: $(info $()  OPTIONS=$(OPTIONS)   further options of `nlpseq translate train`, as in OPTIONS="--epochs 3")
