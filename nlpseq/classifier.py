@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import safetensors.torch
 import torch
 from torch import Tensor
 
-from nlpseq.artefact import Artefact, load
+from nlpseq.artefact import load
 from nlpseq.batches import alike
 from nlpseq.config import from_plain
-from nlpseq.errors import ArtefactError, UsageError, sentence
+from nlpseq.errors import UsageError, sentence
 from nlpseq.labelled import cut, readable
 from nlpseq.nn.classifier import ClassifierDropout, ClassifierShape, Convolution, TextClassifier
 from nlpseq.settings import SentimentConfig
 from nlpseq.tokenizer import Tokenizer
 from nlpseq.training import choose_device
 from nlpseq.vocab import PAD, UNK
+from nlpseq.weights import unpack_weights
 
 __all__ = ["ROWS", "STAGE", "Prediction", "SentimentClassifier", "build_classifier"]
 
@@ -102,7 +102,7 @@ class SentimentClassifier:
         tokenizer = Tokenizer.from_files(stored.files, str(directory))
         with torch.device("meta"):  # sizes alone: drawing weights costs time, and the caller's random numbers
             model = build_classifier(config, len(tokenizer), len(stored.facts["classes"]))
-        _take_weights(model, stored)
+        unpack_weights(model, stored)
         model.to(choose_device(device), torch.bfloat16 if precision == "bf16" else torch.float32)
         return cls(model, tokenizer, config=config, facts=stored.facts)
 
@@ -179,11 +179,3 @@ class SentimentClassifier:
             margin = chosen - (logits.sum() - chosen) / (logits.shape[1] - 1)
             (gradient,) = torch.autograd.grad(margin, [vectors])
         return logits.detach().cpu(), (gradient * vectors.detach()).sum(2).float().cpu()
-
-
-def _take_weights(model: TextClassifier, stored: Artefact) -> None:
-    try:
-        model.load_state_dict(safetensors.torch.load(stored.files["weights.safetensors"]), assign=True)
-    except (KeyError, RuntimeError, safetensors.SafetensorError):
-        must = "hold weights of the shapes that its settings give"
-        raise ArtefactError(sentence(str(stored.directory), must, "others", quote=False)) from None

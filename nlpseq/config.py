@@ -201,8 +201,8 @@ def _assemble(cls: type[Config], plain: Mapping[str, object]) -> Config:
 def _with(holder: Any, plain: Mapping[str, object]) -> Any:
     """Return a configuration with other values; what is not named keeps its own."""
     values = {field.name: getattr(holder, field.name) for field in dataclasses.fields(holder)}
-    given = {name: plain[name] for name in values.keys() & plain.keys()}
     sections = {name: _with(value, plain) for name, value in values.items() if dataclasses.is_dataclass(value)}
+    given = {name: plain[name] for name in values.keys() & plain.keys() - sections.keys()}
     return dataclasses.replace(holder, **given, **sections)
 
 

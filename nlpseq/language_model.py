@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import safetensors.torch
 import torch
 from torch import Tensor
 
-from nlpseq.artefact import Artefact, load
+from nlpseq.artefact import load
 from nlpseq.config import from_plain
-from nlpseq.errors import ArtefactError, UsageError, sentence
+from nlpseq.errors import UsageError, sentence
 from nlpseq.losses import linear_cross_entropy
 from nlpseq.nn.lm import LMDropout, LMShape, RecurrentLM
 from nlpseq.settings import LMConfig, WritingConfig
 from nlpseq.training import choose_device
 from nlpseq.units import Ids, Units, pieces, units_from_files
 from nlpseq.vocab import EOS, GO, PAD, UNK
+from nlpseq.weights import unpack_weights
 
 __all__ = ["STAGE", "Held", "LanguageModel", "Scored", "build_lm", "choose", "held_out", "log_normaliser"]
 
@@ -85,7 +85,7 @@ class LanguageModel:
         units = units_from_files(stored.files, str(directory))
         with torch.device("meta"):  # sizes alone: drawing weights costs time, and the caller's random numbers
             model = build_lm(config, len(units))
-        _take_weights(model, stored)
+        unpack_weights(model, stored)
         model.to(choose_device(device))
         return cls(model, units, config=config, facts=stored.facts)
 
@@ -246,16 +246,3 @@ def log_normaliser(model: RecurrentLM, ids: Ids) -> tuple[float, float]:
     features, _ = model(fed[None].to(model.output.weight.device))
     found = torch.cat([model.output(part).logsumexp(1) for part in torch.split(features[0], 256)]).double()
     return float(found.mean()), float(found.std(correction=0))
-
-
-def _take_weights(model: RecurrentLM, stored: Artefact) -> None:
-    try:
-        weights = safetensors.torch.load(stored.files["weights.safetensors"])
-        if model.shape.tied:
-            weights["output.weight"] = weights["embedding.weight"]
-        model.load_state_dict(weights, assign=True)
-        if model.shape.tied:
-            model.output.weight = model.embedding.weight
-    except (KeyError, RuntimeError, safetensors.SafetensorError):
-        must = "hold weights of the shapes that its settings give"
-        raise ArtefactError(sentence(str(stored.directory), must, "others", quote=False)) from None

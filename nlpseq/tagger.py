@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
-from nlpseq.artefact import Artefact, load
+from nlpseq.artefact import load
+from nlpseq.batches import alike
 from nlpseq.config import from_plain
-from nlpseq.errors import ArtefactError, UsageError, sentence
+from nlpseq.errors import UsageError, sentence
 from nlpseq.nn.crf import Lattice, best_paths, path_scores, sums
 from nlpseq.nn.tagger import Dropout, Shape, TaggerNetwork
 from nlpseq.settings import NerConfig
@@ -25,6 +24,7 @@ from nlpseq.tagged_ids import Lexicon
 from nlpseq.tags import OUTSIDE, follows, spans
 from nlpseq.text import Token, tokenize
 from nlpseq.training import choose_device
+from nlpseq.weights import unpack_weights
 
 __all__ = ["LONGEST", "STAGE", "Entity", "Tagged", "Tagger", "build_network", "read_paths"]
 
@@ -131,7 +131,7 @@ class Tagger:
         lexicon = Lexicon.from_file(stored.files.get("lexicon.json", b""), str(directory))
         with torch.device("meta"):  # sizes alone: drawing weights costs time, and the caller's random numbers
             model = build_network(config, lexicon)
-        _take_weights(model, stored)
+        unpack_weights(model, stored)
         model.to(choose_device(device))
         return cls(model, lexicon, config=config, facts=stored.facts)
 
@@ -196,7 +196,7 @@ class Tagger:
         spellings = [self.lexicon.spelling(token) for token in numbers]
         rows = torch.tensor([one[0] for one in spellings], device=self.device)
         spelt = self._spelt([one[1:] for one in spellings])
-        for group in _groups([len(part) for part in parts], ROWS):
+        for group in alike([_padded(len(part)) for part in parts], ROWS):
             width = _padded(len(parts[group[0]]))
             words = np.zeros((ROWS, width), np.int64)
             for place, number in enumerate(group):
@@ -210,7 +210,7 @@ class Tagger:
     def _spelt(self, letters: Sequence[Sequence[int]]) -> Tensor:
         """Return what the characters of words give, (U, F)."""
         found = torch.empty(0)
-        for group in _groups([len(one) for one in letters], WORDS):
+        for group in alike([_padded(len(one)) for one in letters], WORDS):
             table = np.zeros((WORDS, _padded(len(letters[group[0]]))), np.int64)
             for place, number in enumerate(group):
                 table[place, : len(letters[number])] = letters[number]
@@ -244,22 +244,3 @@ def read_paths(lattice: Lattice, temperature: float, count: int) -> Iterator[_Pa
 
 def _padded(length: int) -> int:
     return -(-length // STRIDE) * STRIDE
-
-
-def _groups(lengths: Sequence[int], rows: int) -> list[list[int]]:
-    """Return groups of at most so many places whose padded length is the same, long ones last."""
-    groups: list[list[int]] = []
-    for place in sorted(range(len(lengths)), key=lambda place: lengths[place]):
-        if not groups or len(groups[-1]) == rows or _padded(lengths[groups[-1][0]]) != _padded(lengths[place]):
-            groups.append([])
-        groups[-1].append(place)
-    return groups
-
-
-def _take_weights(model: TaggerNetwork, stored: Artefact) -> None:
-    try:
-        weights = safetensors.torch.load(stored.files["weights.safetensors"])
-        model.load_state_dict(weights, assign=True)
-    except (KeyError, RuntimeError, safetensors.SafetensorError):
-        must = "hold weights of the shapes that its settings give"
-        raise ArtefactError(sentence(str(stored.directory), must, "others", quote=False)) from None

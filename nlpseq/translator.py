@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import safetensors.torch
 import torch
 from torch import Tensor
 
-from nlpseq.artefact import Artefact, load
+from nlpseq.artefact import load
 from nlpseq.batches import alike
 from nlpseq.config import from_plain
-from nlpseq.errors import ArtefactError, UsageError, sentence
+from nlpseq.errors import UsageError, sentence
 from nlpseq.nn.seq2seq import DecoderState, Dropout, EncoderDecoder, Shape
 from nlpseq.pairs import language
 from nlpseq.search import Found, greedy
@@ -22,6 +21,7 @@ from nlpseq.settings import TranslateConfig
 from nlpseq.tokenizer import Encoded, Tokenizer
 from nlpseq.training import choose_device
 from nlpseq.vocab import EOS, GO, PAD
+from nlpseq.weights import unpack_weights
 
 __all__ = ["ROWS", "STAGE", "Translation", "Translator", "build_model"]
 
@@ -102,7 +102,7 @@ class Translator:
         tokenizer = Tokenizer.from_files(stored.files, str(directory))
         with torch.device("meta"):  # sizes alone: drawing weights costs time, and the caller's random numbers
             model = build_model(config, len(tokenizer))
-        _take_weights(model, stored)
+        unpack_weights(model, stored)
         model.to(choose_device(device), torch.bfloat16 if precision == "bf16" else torch.float32)
         return cls(model, tokenizer, config=config, facts=stored.facts)
 
@@ -170,16 +170,3 @@ def padded(length: int) -> int:
 def blocks(lengths: Sequence[int]) -> list[list[int]]:
     """Return groups of at most ROWS places whose padded length is the same, long ones last."""
     return alike([padded(length) for length in lengths], ROWS)
-
-
-def _take_weights(model: EncoderDecoder, stored: Artefact) -> None:
-    try:
-        weights = safetensors.torch.load(stored.files["weights.safetensors"])
-        if model.shape.tied:
-            weights["output.weight"] = weights["target_embedding.weight"]
-        model.load_state_dict(weights, assign=True)
-        if model.shape.tied:
-            model.output.weight = model.target_embedding.weight
-    except (KeyError, RuntimeError, safetensors.SafetensorError):
-        must = "hold weights of the shapes that its settings give"
-        raise ArtefactError(sentence(str(stored.directory), must, "others", quote=False)) from None

@@ -14,7 +14,15 @@ import pytest
 
 from nlpseq.config import check, configure, from_plain, read_recipe, setting, settings_of, to_plain
 from nlpseq.errors import UsageError, sentence
-from nlpseq.settings import RunConfig, TokenizeConfig, TranslateConfig
+from nlpseq.settings import (
+    EmbedConfig,
+    LMConfig,
+    NerConfig,
+    RunConfig,
+    SentimentConfig,
+    TokenizeConfig,
+    TranslateConfig,
+)
 from nlpseq.share import share_path
 
 
@@ -79,7 +87,7 @@ def test_the_shipped_recipe_is_read_where_none_is_given():
     assert plain.items() - to_plain(configure(TranslateConfig, corpus="mine.tsv", out="m")).items()
 
 
-@pytest.mark.parametrize("cls", [TokenizeConfig, TranslateConfig])
+@pytest.mark.parametrize("cls", [TokenizeConfig, EmbedConfig, SentimentConfig, NerConfig, TranslateConfig, LMConfig])
 def test_every_table_of_the_shipped_recipes_can_be_used(cls: type):
     path = share_path("pipelines", cls.stage, "recipe.toml")
     tables = [name for name, value in tomllib.loads(path.read_text("utf-8")).items() if isinstance(value, dict)]
@@ -176,7 +184,7 @@ def test_a_configuration_built_by_hand_is_checked():
         check(Outer(inner=Inner(size=11)))
 
 
-@pytest.mark.parametrize("cls", [TokenizeConfig, TranslateConfig])
+@pytest.mark.parametrize("cls", [TokenizeConfig, EmbedConfig, SentimentConfig, NerConfig, TranslateConfig, LMConfig])
 def test_every_setting_has_one_name_a_help_and_a_default_inside_its_range(cls: type):
     items = list(settings_of(cls))
     assert len({item.name for item in items}) == len(items)
@@ -200,3 +208,18 @@ def test_a_section_may_have_other_defaults(tmp_path: Path):
     assert configure(Larger, recipe=path).inner == Inner(9, "soft")
     assert configure(Larger, recipe=path, kind="hard").inner == Inner(9, "hard")
     assert from_plain(Larger, {"kind": "hard"}, "here").inner == Inner(9, "hard")
+
+
+@dataclass(frozen=True)
+class Pace:
+    pace: int = setting(3, "Speed.", low=1, high=9)
+
+
+@dataclass(frozen=True)
+class Walk:
+    corpus: str | None = setting(None, "Corpus.")
+    pace: Pace = field(default_factory=Pace)
+
+
+def test_a_section_may_be_named_like_a_setting_in_it(tmp_path: Path):
+    assert configure(Walk, recipe=recipe(tmp_path, ""), pace=5).pace == Pace(5)

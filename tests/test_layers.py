@@ -23,7 +23,18 @@ LAYERS = [
     | {"synthetic", "grammars", "conll", "tagged"}
     | {"library", "units", "python_lines"},
     {"batches", "losses", "search", "nn"},
-    {"vectors", "pretrained", "training", "loop", "staging", "pairs", "word_draws", "word_stream", "word_training"}
+    {
+        "vectors",
+        "weights",
+        "pretrained",
+        "training",
+        "loop",
+        "staging",
+        "pairs",
+        "word_draws",
+        "word_stream",
+        "word_training",
+    }
     | {"word_work", "calibration", "labelled", "word_bag", "tagged_ids"}
     | {"lm_text", "lm_task"},
     {"translator", "translation_report", "embed_report", "vector_scores"}

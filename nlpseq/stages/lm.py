@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
-import safetensors.torch
 import torch
 
 from nlpseq import folders
@@ -29,6 +28,7 @@ from nlpseq.staging import Job, train_network, train_stage
 from nlpseq.training import World, set_threads
 from nlpseq.units import Ids, Units, units_from_files
 from nlpseq.vocab import EOS
+from nlpseq.weights import WEIGHTS, pack_weights
 
 __all__ = ["evaluate_language_model", "train_lm"]
 
@@ -237,10 +237,7 @@ def _finish(live: LanguageModel, work: _Prepared, diary: _Diary, job: Job) -> No
     )
     write(job.state, report)
     job.note(scores_line(report))
-    weights = {name: t.contiguous() for name, t in live.model.state_dict().items()}
-    if live.model.shape.tied:
-        del weights["output.weight"]
-    files = {"weights.safetensors": safetensors.torch.save(weights), **live.units.files()}
+    files = {WEIGHTS: pack_weights(live.model), **live.units.files()}
     save(job.folder, STAGE, settings=to_plain(live.config), files=files, facts=live.facts)
 
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import safetensors.torch
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -37,6 +36,7 @@ from nlpseq.tags import Scheme
 from nlpseq.training import World, set_threads, to_device
 from nlpseq.vectors import Embeddings
 from nlpseq.vocab import UNK
+from nlpseq.weights import WEIGHTS, pack_weights
 
 __all__ = ["TagBatch", "TaggingTask", "evaluate_tagger", "train_ner"]
 
@@ -274,8 +274,7 @@ def _finish(tagger: Tagger, work: _Prepared, folder: Path, *, state: Path, watch
     report = ner_report(tagger, work.source, split, read=read, log=state / "metrics.jsonl")
     write(state, report)
     watch(Event("note", scores_line(report)))
-    weights = {name: t.contiguous() for name, t in tagger.model.state_dict().items()}
-    files = {"weights.safetensors": safetensors.torch.save(weights), _LEXICON: tagger.lexicon.file()}
+    files = {WEIGHTS: pack_weights(tagger.model), _LEXICON: tagger.lexicon.file()}
     save(folder, STAGE, settings=to_plain(tagger.config), files=files, facts=tagger.facts)
 
 

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import safetensors.torch
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -45,6 +44,7 @@ from nlpseq.settings import LabelConfig, SentimentConfig
 from nlpseq.staging import Job, train_network, train_stage
 from nlpseq.tokenizer import Tokenizer
 from nlpseq.training import World, set_threads, to_device
+from nlpseq.weights import WEIGHTS, pack_weights
 
 __all__ = ["LabelBatch", "SentimentTask", "evaluate_sentiment", "train_sentiment"]
 
@@ -246,8 +246,7 @@ def _finish(classifier: SentimentClassifier, work: _Prepared, job: Job) -> None:
     )  # fmt: skip
     write(job.state, report)
     job.note(scores_line(report))
-    weights = {name: t.contiguous() for name, t in classifier.model.state_dict().items()}
-    files = {"weights.safetensors": safetensors.torch.save(weights), **classifier.tokenizer.files()}
+    files = {WEIGHTS: pack_weights(classifier.model), **classifier.tokenizer.files()}
     save(job.folder, STAGE, settings=to_plain(classifier.config), files=files, facts=classifier.facts)
 
 

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -37,6 +36,7 @@ from nlpseq.translation_report import scores_line, translation_report
 from nlpseq.translator import STAGE, Translator, build_model
 from nlpseq.vectors import Embeddings
 from nlpseq.vocab import GO
+from nlpseq.weights import WEIGHTS, pack_weights
 
 __all__ = ["PairBatch", "TranslationTask", "evaluate_translator", "train_translator"]
 
@@ -281,10 +281,7 @@ def _finish(translator: Translator, work: _Prepared, folder: Path, *, state: Pat
         report = translation_report(translator, work.corpus, split, log=state / "metrics.jsonl")
         write(state, report)
         watch(Event("note", scores_line(report)))
-    weights = {name: t.contiguous() for name, t in translator.model.state_dict().items()}
-    if translator.model.shape.tied:
-        del weights["output.weight"]
-    files = {"weights.safetensors": safetensors.torch.save(weights), **translator.tokenizer.files()}
+    files = {WEIGHTS: pack_weights(translator.model), **translator.tokenizer.files()}
     save(folder, STAGE, settings=to_plain(translator.config), files=files, facts=translator.facts)
 
 
