@@ -199,7 +199,11 @@ def test_labels_that_train_does_not_have_are_said_with_their_line(run, tmp_path:
 
 def test_labels_may_be_numbers_and_texts_empty_or_without_label(run, tmp_path: Path):
     numbers = {"bad": "1", "good": "5", "so-so": "3"}
-    found = [(text, numbers[label]) for text, label in rows(80)] + [("", "1"), ("no label", "")]
+    found = [(text, numbers[label]) for text, label in rows(80)] + [
+        ("", "1"),
+        ("no label", ""),
+        ("dull " * 200_000, "1"),
+    ]
     path = write(tmp_path / "a.csv", found)
     outcome = run(*words(path, tmp_path / "m", max_steps=1))
     assert outcome.code == 0, outcome.err
