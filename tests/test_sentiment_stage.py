@@ -149,6 +149,7 @@ def test_evaluate_scores_any_corpus_with_these_labels(run, finished: Path, tmp_p
     assert outcome.code == 0, outcome.err
     assert re.search(r"^accuracy +\d+\.\d\d  \[.*\]  n=40  scale:percent", outcome.out, re.MULTILINE)
     assert (tmp_path / "r" / "report.html").exists()
+    assert "bag_of_words" not in outcome.out  # which would have been learnt from the very texts
     outcome = run(*asked)
     assert (outcome.code, outcome.sentences) == (
         2, [f"`text` must be one of the columns body, mark, but is none of them ({other}, line 1); no header line? "
