@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +26,8 @@ from nlpseq.weights import unpack_weights
 __all__ = ["ROWS", "STAGE", "Prediction", "SentimentClassifier", "build_classifier"]
 
 STAGE = "sentiment"
-ROWS = 16  # of every step: matrix kernels round differently for another number of rows
+# Of every step: matrix kernels round differently for another number of rows. Few, or one text alone would take long.
+ROWS = MappingProxyType({"cpu": 8, "cuda": 64})
 STRIDE = 16  # texts are padded to a multiple of it, so that the padded length depends on the text alone
 _AT_ONCE = 2048  # texts whose ids are held together
 
@@ -147,7 +149,7 @@ class SentimentClassifier:
     def answer(self, ids: Sequence[Sequence[int]], *, explain: bool = False) -> list[_Answer]:
         """Return what the network says of texts as ids, none of them empty, those of one padded length together."""
         answers: dict[int, _Answer] = {}
-        for group in alike([-(-len(each) // STRIDE) * STRIDE for each in ids], ROWS):
+        for group in alike([-(-len(each) // STRIDE) * STRIDE for each in ids], ROWS[self.device.type]):
             tokens, lengths = self._padded([ids[number] for number in group])
             if explain:
                 logits, weights = self._weighed(tokens, lengths)
@@ -160,17 +162,18 @@ class SentimentClassifier:
         return [answers[number] for number in range(len(ids))]
 
     def _padded(self, ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Return ROWS rows of tokens, filled up with rows of one unknown token, and their lengths."""
+        """Return as many rows of tokens as ever, filled up with rows of one unknown token, and their lengths."""
+        rows = ROWS[self.device.type]
         width = -(-max(map(len, ids)) // STRIDE) * STRIDE
-        tokens = np.full((ROWS, width), PAD, np.int64)
+        tokens = np.full((rows, width), PAD, np.int64)
         tokens[:, 0] = UNK
         for number, row in enumerate(ids):
             tokens[number, : len(row)] = row
-        lengths = [len(row) for row in ids] + [1] * (ROWS - len(ids))
+        lengths = [len(row) for row in ids] + [1] * (rows - len(ids))
         return torch.from_numpy(tokens).to(self.device), torch.tensor(lengths, device=self.device)
 
     def _weighed(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits (ROWS, C) and how much each token speaks for its row's label (ROWS, S), in logits."""
+        """Return logits (B, C) and how much each token speaks for its row's label (B, S), in logits."""
         vectors = self.model.embedding(tokens).detach().requires_grad_()
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # cuDNN has gradients in training only
             logits = self.model.read(vectors, lengths)

@@ -14,7 +14,8 @@ from nlpseq.text import words
 __all__ = ["word_bag_baseline"]
 
 _WORDS = 30_000
-_ROWS, _EPOCHS, _RATE, _DECAY = 64, 12, 0.01, 1e-5  # which give 88 % on IMDB, where such models are known to end
+# 89 % on IMDB's validation, where such models are known to end; more epochs only fit train better.
+_ROWS, _EPOCHS, _STEPS, _RATE, _DECAY = 64, 3, 300, 0.005, 1e-4  # at least so many epochs, and so many steps
 
 Bags = Sequence[Sequence[int]]
 
@@ -43,7 +44,7 @@ def word_bag_baseline(train: Iterable[tuple[str, int]], texts: Iterable[str], cl
 def _fit(bags: Bags, labels: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
     weights, bias = torch.zeros(shape, requires_grad=True), torch.zeros(shape[1], requires_grad=True)
     optimizer = torch.optim.Adam([weights, bias], _RATE)
-    for epoch in range(_EPOCHS):
+    for epoch in range(max(_EPOCHS, -(-_STEPS * _ROWS // len(bags)))):
         order = torch.randperm(len(bags), generator=torch.Generator().manual_seed(epoch))
         for rows in torch.split(order, _ROWS):
             chosen = [bags[row] for row in rows.tolist()]

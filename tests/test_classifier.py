@@ -8,7 +8,7 @@ import torch
 from nlpseq import SentimentConfig, configure
 from nlpseq.artefact import save
 from nlpseq.batches import alike
-from nlpseq.classifier import ROWS, STAGE, SentimentClassifier, build_classifier
+from nlpseq.classifier import STAGE, SentimentClassifier, build_classifier
 from nlpseq.config import to_plain
 from nlpseq.errors import ArtefactError, UsageError
 from nlpseq.settings import TokenizerConfig
@@ -153,8 +153,8 @@ def test_weights_of_another_model_are_said(tmp_path):
 
 def test_groups_are_of_one_width_and_hold_every_place_once():
     widths = [16 * random.Random(n).randint(1, 5) for n in range(300)]
-    groups = alike(widths, ROWS)
+    groups = alike(widths, 7)
     assert sorted(place for group in groups for place in group) == list(range(300))
-    assert max(map(len, groups)) == ROWS
+    assert max(map(len, groups)) == 7
     assert all(len({widths[place] for place in group}) == 1 for group in groups)
-    assert alike([], ROWS) == []
+    assert alike([], 7) == []

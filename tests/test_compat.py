@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nlpseq import Translator
+from nlpseq import SentimentClassifier, Translator
 
 MODELS = sorted((Path(__file__).parent / "models").glob("*/translate.json"))
 
@@ -18,6 +18,20 @@ def test_a_translator_of_an_earlier_version_translates_as_it_did(stored: Path):
     found = Translator.load(stored.parent / "translate").translate_fully([row["source"] for row in expected])
     assert [one.text for one in found] == [row["text"] for row in expected]
     assert [one.score for one in found] == pytest.approx([row["score"] for row in expected], abs=2e-3)
+
+
+CLASSIFIERS = sorted((Path(__file__).parent / "models").glob("*/sentiment.json"))
+
+
+@pytest.mark.parametrize("stored", CLASSIFIERS, ids=lambda path: path.parent.name)
+def test_a_classifier_of_an_earlier_version_answers_as_it_did(stored: Path):
+    expected = json.loads(stored.read_text("utf-8"))
+    classifier = SentimentClassifier.load(stored.parent / "sentiment", device="cpu")
+    for row, found in zip(expected, classifier.predict_fully([r["text"] for r in expected], explain=True), strict=True):
+        assert found.label == row["label"]
+        assert found.probability == pytest.approx(row["probability"], abs=1e-4)
+        assert [word for word, _ in found.words] == [word for word, _ in row["words"]]
+        assert [weight for _, weight in found.words] == pytest.approx([x for _, x in row["words"]], abs=1e-3)
 
 
 def test_there_is_a_frozen_model_of_this_minor_version():

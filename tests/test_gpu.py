@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_training import small, write_pairs
 
-from nlpseq import Translator, train_translator
+from nlpseq import SentimentClassifier, Translator, train_sentiment, train_translator
 from nlpseq.losses import linear_cross_entropy
 from nlpseq.nn.recurrent import Recurrent
 from nlpseq.training import World, begin, choose_dtype, fit
@@ -76,6 +76,22 @@ def test_training_and_translating_on_cuda(tmp_path: Path):
     together = translator.translate_fully(texts)
     assert [translator.translate_fully([text])[0] for text in texts] == together
     assert Translator.load(tmp_path / "m", device="cpu").translate(texts) == [one.text for one in together]
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_classifying_on_cuda(tmp_path: Path, cell: str):
+    """Training never waits for the device; answers do not depend on neighbours, and are the CPU's within rounding."""
+    from test_sentiment_stage import rows, write
+    from test_sentiment_stage import small as small_sentiment
+
+    config = small_sentiment(write(tmp_path / "r.csv", rows(300)), tmp_path / "m", device="cuda", cell=cell)
+    classifier = train_sentiment(config)
+    texts = [text for text, _ in rows(60, 3)]
+    together = classifier.predict_fully(texts)
+    assert [classifier.predict_fully([text])[0] for text in texts] == together
+    assert classifier.predict_fully(texts[:2], explain=True)[0].words
+    on_cpu = SentimentClassifier.load(tmp_path / "m", device="cpu").predict_fully(texts)
+    assert [one.probability for one in on_cpu] == pytest.approx([one.probability for one in together], abs=1e-3)
 
 
 def test_auto_precision_is_bf16_where_the_device_has_it():

@@ -149,6 +149,7 @@ def test_evaluate_scores_any_corpus_with_these_labels(run, finished: Path, tmp_p
     assert outcome.code == 0, outcome.err
     assert re.search(r"^accuracy +\d+\.\d\d  \[.*\]  n=40  scale:percent", outcome.out, re.MULTILINE)
     assert (tmp_path / "r" / "report.html").exists()
+    assert "bag_of_words" not in outcome.out  # which would have been learnt from the very texts
     outcome = run(*asked)
     assert (outcome.code, outcome.sentences) == (
         2, [f"`text` must be one of the columns body, mark, but is none of them ({other}, line 1); no header line? "
@@ -199,7 +200,11 @@ def test_labels_that_train_does_not_have_are_said_with_their_line(run, tmp_path:
 
 def test_labels_may_be_numbers_and_texts_empty_or_without_label(run, tmp_path: Path):
     numbers = {"bad": "1", "good": "5", "so-so": "3"}
-    found = [(text, numbers[label]) for text, label in rows(80)] + [("", "1"), ("no label", "")]
+    found = [(text, numbers[label]) for text, label in rows(80)] + [
+        ("", "1"),
+        ("no label", ""),
+        ("dull " * 200_000, "1"),
+    ]
     path = write(tmp_path / "a.csv", found)
     outcome = run(*words(path, tmp_path / "m", max_steps=1))
     assert outcome.code == 0, outcome.err

@@ -94,8 +94,8 @@ def test_each_dropout_is_on_in_training_only(kind):
 def test_word_dropout_hides_whole_tokens(monkeypatch):
     model, tokens = made(word=0.5)
     seen = []
-    run = model.recurrent.forward
-    monkeypatch.setattr(model.recurrent, "forward", lambda inputs, lengths: seen.append(inputs) or run(inputs, lengths))
+    run = model.recurrent.outputs
+    monkeypatch.setattr(model.recurrent, "outputs", lambda inputs, lengths: seen.append(inputs) or run(inputs, lengths))
     model(tokens, LENGTHS)
     hidden = (seen[0] == 0).all(2)
     assert 0.2 < hidden.double().mean() < 0.8

@@ -86,8 +86,7 @@ class TextClassifier(nn.Module):
             inputs = inputs * F.dropout(inputs.new_ones(*inputs.shape[:2], 1), self.dropout.word)
         if self.shape.convolution is not None:
             inputs, lengths = self._convolved(inputs, lengths)
-        outputs, state = self.recurrent(inputs, lengths)
-        pooled = self._pooled(outputs, state, lengths)
+        pooled = self._pooled(self.recurrent.outputs(inputs, lengths), lengths)
         logits: Tensor = self.output(dropout(pooled, self.dropout.output, self.training))
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
@@ -101,9 +100,11 @@ class TextClassifier(nn.Module):
         whole = F.pad(found, (0, -found.shape[2] % pool))
         return F.max_pool1d(whole, pool).transpose(1, 2), (lengths + pool - 1) // pool
 
-    def _pooled(self, outputs: Tensor, state: Tensor, lengths: Tensor) -> Tensor:
-        if self.shape.pooling == "last":
-            return self.recurrent.top(state)
+    def _pooled(self, outputs: Tensor, lengths: Tensor) -> Tensor:
+        if self.shape.pooling == "last":  # which for the layer that reads backwards is at the first token
+            last = outputs.gather(1, (lengths - 1)[:, None, None].expand(-1, 1, outputs.shape[2]))[:, 0]
+            size = self.shape.hidden_size
+            return torch.cat([last[:, :size], outputs[:, 0, size:]], 1)
         real = _inside(outputs, lengths)
         if self.shape.pooling == "mean":
             return (outputs * real).sum(1) / lengths[:, None]

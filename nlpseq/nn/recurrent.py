@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,8 +43,23 @@ def reverse(inputs: Tensor, lengths: Tensor) -> Tensor:
     """Return inputs (B, S, D) with the first `lengths` (B,) tokens of each row reversed, the padding left behind."""
     steps = torch.arange(inputs.shape[1], device=inputs.device)[None]  # (1, S)
     back = lengths[:, None] - 1 - steps  # (B, S)
-    index = torch.where(back >= 0, back, steps)
-    return inputs.gather(1, index[..., None].expand_as(inputs))
+    row = torch.arange(len(inputs), device=inputs.device)[:, None] * inputs.shape[1]
+    reversed_: Tensor = _Exchange.apply(inputs, (row + torch.where(back >= 0, back, steps)).flatten())  # type: ignore[no-untyped-call]
+    return reversed_
+
+
+class _Exchange(torch.autograd.Function):
+    """Moves whole tokens by an exchange of places, which is its own inverse, so that backwards is as quick."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, places: Tensor) -> Tensor:
+        ctx.save_for_backward(places)
+        return inputs.flatten(0, 1).index_select(0, places).view_as(inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (places,) = ctx.saved_tensors
+        return gradient.flatten(0, 1).index_select(0, places).view_as(gradient), None
 
 
 class Layer(nn.Module):
@@ -213,6 +229,21 @@ class Recurrent(nn.Module):
                 finals.append(final)
             inputs = outputs
         return inputs, torch.cat(finals, 1)
+
+    def outputs(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """Return what `forward` does but for the state, which for the LSTM costs another input; no state to begin with.
+
+        Where padding lies on the right, what comes behind a row's last token cannot reach what is before it.
+        """
+        for level in range(0, len(self.layers), self.directions):
+            if level:
+                inputs = locked_dropout(inputs, self.dropout, self.training)
+            outputs: Tensor = self.layers[level](inputs)[0]
+            if self.directions == 2:
+                back = self.layers[level + 1](reverse(inputs, lengths))[0]
+                outputs = torch.cat([outputs, reverse(back, lengths)], 2)
+            inputs = outputs
+        return inputs
 
     def top(self, state: Tensor) -> Tensor:
         """Return h of the last layer (B, H * directions) out of a state (B, K, H)."""

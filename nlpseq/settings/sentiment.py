@@ -89,7 +89,9 @@ class SentimentConfig:
     reading: ReadingConfig = field(default_factory=ReadingConfig)
     pretrained: PretrainedConfig = field(default_factory=PretrainedConfig)
     model: ClassifierConfig = field(default_factory=ClassifierConfig)
-    training: TrainingConfig = field(default_factory=partial(TrainingConfig, epochs=8.0, batch_tokens=8000))
+    training: TrainingConfig = field(
+        default_factory=partial(TrainingConfig, epochs=15.0, learning_rate=2e-3, warmup_steps=50)
+    )
     label_smoothing: float = setting(0.0, "Probability spread over all classes.", low=0.0, high=0.9)
     metric: Literal["loss", "accuracy"] = setting("loss", "Validation figure that chooses the best weights.")
 

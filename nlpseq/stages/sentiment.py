@@ -273,7 +273,8 @@ def evaluate_sentiment(
     examples = splits.get(split) or LabelledSplit(opened.split(split), found)
     watch(Event("note", f"Classifying {split} of {opened.name}."))
     log = Path(model) / "metrics.jsonl"
-    report = sentiment_report(classifier, examples, split, name=opened.name, train=splits.get("train"), log=log)
+    train = splits["train"] if split in splits and split != "train" else None  # else the yardsticks know the answers
+    report = sentiment_report(classifier, examples, split, name=opened.name, train=train, log=log)
     folder = Path(out) if out else folders.evaluation_folder(Path(model), opened.name, split)
     write(folder, report)
     watch(Event("note", f"The report is {folder / 'report.html'}."))
