@@ -78,7 +78,7 @@ def build_network(config: NerConfig, lexicon: Lexicon) -> TaggerNetwork:
     m = config.model
     shape = Shape(
         words=lexicon.trained,
-        fixed=len(lexicon.words) - lexicon.trained,
+        given=len(lexicon.words) if config.pretrained.embeddings else 0,
         characters=len(lexicon.characters),
         tags=len(lexicon.tags),
         embed_size=m.embed_size,

@@ -105,6 +105,9 @@ def test_given_vectors_are_taken_and_those_of_unseen_words_are_kept(tagged: Path
     assert frozen.facts["embeddings"]["further"] == 1
     tuned = train_ner(small(tagged / "corpus", tmp_path / "b", extra_words=0, **common))
     assert not torch.equal(tuned.model.vectors(rows[:, :1])[0], expected[:1])
+    slow = train_ner(small(tagged / "corpus", tmp_path / "c", pace=0.01, **common))
+    moved, hardly = ((one.model.vectors(rows[:, :1])[0, 0] - expected[0]).norm() for one in (tuned, slow))
+    assert 0 < hardly < moved / 20
     assert tuned.lexicon.row("unheard") == 1  # [UNK]
     assert tuned.facts["embeddings"]["further"] == 0
 
@@ -228,6 +231,7 @@ def test_empty_sentences_long_ones_and_endless_words_are_counted_and_nothing_is_
     ("option", "said"),
     [
         ("--freeze", "`freeze` must be given with --embeddings, but is alone (option --freeze)."),
+        ("--pace 0.5", "`pace` must be given with --embeddings, but is alone (option --pace)."),
         ("--extra-words 3", "`extra_words` must be given with --embeddings, but is alone (option --extra-words)."),
         ("--output hmm", '`output` must be one of crf, legal, softmax, but is "hmm" (option --output).'),
     ],

@@ -19,12 +19,12 @@ _WIDTH = 3  # characters that a filter sees
 class Shape(NamedTuple):
     """The sizes of a tagger and what its parts are.
 
-    words: rows of trained words; fixed: rows behind these that are not trained; spelling: cnn, lstm or none; features:
-    that the characters give.
+    words: rows of words that are trained; given: rows of given vectors, those of these words first, 0 where there are
+    none; spelling: cnn, lstm or none; features: that the characters give.
     """
 
     words: int
-    fixed: int
+    given: int
     characters: int
     tags: int
     embed_size: int
@@ -51,14 +51,16 @@ class TaggerNetwork(nn.Module):
     trained: whether the chain's transitions are.
     """
 
-    fixed: Tensor
+    given: Tensor  # (G, E), rows of given vectors
+    paces: Tensor  # (G,), how much of what was learnt is added to each
 
     def __init__(self, shape: Shape, dropout: Dropout, allowed: Tensor, *, trained: bool) -> None:
         super().__init__()
         self.shape = shape
         self.dropout = dropout
         self.words = nn.Embedding(shape.words, shape.embed_size)
-        self.register_buffer("fixed", torch.zeros(shape.fixed, shape.embed_size))
+        self.register_buffer("given", torch.zeros(shape.given, shape.embed_size))
+        self.register_buffer("paces", torch.zeros(shape.given))
         nn.init.normal_(self.words.weight, std=shape.embed_size**-0.5)
         features = shape.features if shape.spelling != "none" else 0
         if features:
@@ -98,13 +100,16 @@ class TaggerNetwork(nn.Module):
         return F.relu(found.amax(1))
 
     def vectors(self, words: Tensor) -> Tensor:
-        """Return the vectors of words, (B, T, E); those from `shape.words` on are rows of the fixed table."""
-        if not self.shape.fixed:
+        """Return the vectors of words, (B, T, E): given ones, and what was learnt to be added to them.
+
+        An optimiser that scales its steps, as Adam does, would move given vectors as fast as drawn ones: with a pace
+        below 1 they stay near those of words that the training split does not have.
+        """
+        if not self.shape.given:
             return self.words(words)  # type: ignore[no-any-return]
-        known = self.shape.words
-        trained = self.words(words.clamp(max=known - 1))
-        fixed = F.embedding((words - known).clamp(min=0), self.fixed)
-        return torch.where((words < known)[..., None], trained, fixed)
+        learnt = self.words(words.clamp(max=self.shape.words - 1)) * self.paces[words][..., None]
+        found: Tensor = F.embedding(words, self.given) + learnt
+        return found
 
     def forward(self, words: Tensor, spelt: Tensor, lengths: Tensor) -> Tensor:
         """Return the score of each tag at each token, (B, T, Y); those at padding mean nothing.

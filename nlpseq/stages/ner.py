@@ -216,15 +216,19 @@ def _start_from_vectors(
     """Let the words start from given vectors, where there are any; return what is to be remembered."""
     if vectors is None:
         return {}
-    generator = torch.Generator().manual_seed(config.compute.seed)
-    table, covered = vectors.init_table(lexicon.words.words[: lexicon.trained], generator)
-    with torch.no_grad():
-        model.words.weight.copy_(table)
-        model.fixed.copy_(torch.from_numpy(vectors.lookup(lexicon.words.words[lexicon.trained :])[0]))
+    words, generator = lexicon.words.words, torch.Generator().manual_seed(config.compute.seed)
+    known = words[: lexicon.trained]
+    table, covered = vectors.init_table(known, generator)
+    matrix, found = vectors.lookup(words)
+    has_vector = torch.from_numpy(found)
+    model.given.copy_(torch.from_numpy(matrix))
+    model.paces[: len(known)] = torch.where(has_vector[: len(known)], config.pretrained.pace, 1.0)
+    with torch.no_grad():  # words without a vector are drawn like the given ones, and trained as fast as anything
+        model.words.weight.copy_(table.masked_fill(has_vector[: len(known), None], 0.0))
     model.words.weight.requires_grad_(not config.pretrained.freeze)
     share = f"{covered.found:,} of {covered.tokens:,} words of train ({covered.percent:.1f} %) have a given vector"
-    watch(Event("note", f"{share}, and {len(model.fixed):,} words more."))
-    return {"embeddings": covered._asdict() | {"further": len(model.fixed)}}
+    watch(Event("note", f"{share}, and {len(words) - len(known):,} words more."))
+    return {"embeddings": covered._asdict() | {"further": len(words) - len(known)}}
 
 
 def _facts(work: _Prepared, model: TaggerNetwork) -> dict[str, Any]:
