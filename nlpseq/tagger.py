@@ -25,6 +25,7 @@ from nlpseq.tagged_ids import Lexicon
 from nlpseq.tags import OUTSIDE, follows, spans
 from nlpseq.text import Token, tokenize
 from nlpseq.training import choose_device
+from nlpseq.vocab import UNK
 
 __all__ = ["LONGEST", "STAGE", "Entity", "Tagged", "Tagger", "build_network", "read_paths"]
 
@@ -88,6 +89,7 @@ def build_network(config: NerConfig, lexicon: Lexicon) -> TaggerNetwork:
         cell=m.cell,
         layers=m.layers,
         spelling=m.characters,
+        unknown=UNK,
     )
     around = [*lexicon.tags, OUTSIDE]
     free = m.output == "softmax"

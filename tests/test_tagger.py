@@ -147,6 +147,7 @@ def test_a_word_is_looked_up_as_it_stands_then_in_lowercase_then_as_a_number():
     ]
     assert found == ["Rome", "rome", "ada", "[NUM]", "[URL]", "[UNK]"]
     assert len(lexicon.spelling("y" * 10_000)) == 41
+    assert lexicon.spelling("Cafe\u0301") == lexicon.spelling("Caf\u00e9")
 
 
 def test_texts_must_be_lists():

@@ -19,8 +19,8 @@ _WIDTH = 3  # characters that a filter sees
 class Shape(NamedTuple):
     """The sizes of a tagger and what its parts are.
 
-    words: rows of words that are trained; given: rows of given vectors, those of these words first, 0 where there are
-    none; spelling: cnn, lstm or none; features: that the characters give.
+    words: rows of words that are trained, of which `unknown` stands for others; given: rows of given vectors,
+    those of these words first, 0 where there are none; spelling: cnn, lstm or none; features: that the characters give.
     """
 
     words: int
@@ -34,6 +34,7 @@ class Shape(NamedTuple):
     cell: str = "lstm"
     layers: int = 1
     spelling: str = "cnn"
+    unknown: int = 1
 
 
 class Dropout(NamedTuple):
@@ -99,24 +100,30 @@ class TaggerNetwork(nn.Module):
         found = self.filters(windows).masked_fill(~inside[..., None], -torch.inf)
         return F.relu(found.amax(1))
 
-    def vectors(self, words: Tensor) -> Tensor:
+    def vectors(self, words: Tensor, unknown: Tensor | None = None) -> Tensor:
         """Return the vectors of words, (B, T, E): given ones, and what was learnt to be added to them.
 
         An optimiser that scales its steps, as Adam does, would move given vectors as fast as drawn ones: with a pace
-        below 1 they stay near those of words that the training split does not have.
+        below 1 they stay near those of words that the training split does not have. unknown: (B, T) bool, words that
+        shall be as if training did not have them: as they are given, or else [UNK].
         """
+        rows = words if unknown is None else words.masked_fill(unknown, self.shape.unknown)
         if not self.shape.given:
-            return self.words(words)  # type: ignore[no-any-return]
-        learnt = self.words(words.clamp(max=self.shape.words - 1)) * self.paces[words][..., None]
-        found: Tensor = F.embedding(words, self.given) + learnt
-        return found
+            return self.words(rows)  # type: ignore[no-any-return]
+        found: Tensor = F.embedding(words, self.given)
+        paces = self.paces[rows]
+        if unknown is not None:
+            paces = paces.masked_fill(unknown & found.any(2), 0.0)
+        learnt: Tensor = self.words(rows.clamp(max=self.shape.words - 1)) * paces[..., None]
+        return found + learnt
 
-    def forward(self, words: Tensor, spelt: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, words: Tensor, spelt: Tensor, lengths: Tensor, unknown: Tensor | None = None) -> Tensor:
         """Return the score of each tag at each token, (B, T, Y); those at padding mean nothing.
 
-        words: (B, T) int64; spelt: (B, T, F), rows of what `spell` gave; lengths: (B,) of at least 1.
+        words: (B, T) int64; spelt: (B, T, F), rows of what `spell` gave; lengths: (B,) of at least 1; unknown: as for
+        `vectors`.
         """
-        vectors = self.vectors(words)
+        vectors = self.vectors(words, unknown)
         inputs = torch.cat([vectors, spelt.to(vectors.dtype)], 2)
         inputs = locked_dropout(inputs, self.dropout.features, self.training)
         hidden, _ = self.context(inputs, lengths)

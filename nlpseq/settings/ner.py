@@ -83,8 +83,8 @@ class TaggerConfig:
     )
     word_dropout: float = setting(
         0.25,
-        "Rare words become [UNK] in training: one seen n times with probability a / (a + n), of which this is a "
-        "(Kiperwasser and Goldberg 2016).",
+        "Rare words are taken for unknown ones in training, [UNK] or as their vectors are given: one seen n times with "
+        "probability a / (a + n), of which this is a (Kiperwasser and Goldberg 2016).",
         low=0.0,
         high=1000.0,
     )
