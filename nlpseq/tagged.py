@@ -9,6 +9,7 @@ A span's type may also be its `label`, and a span may be a list [start, end, typ
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,7 +145,6 @@ def _rows(source: TaggedCorpus, split: Split) -> Iterator[tuple[list[str], list[
     """Yield the tokens of each row with its tags, or with its spans and what is wrong with them."""
     for index, row in enumerate(split):
         tokens, marks = row[source.tokens], row[source.tags]
-        problem = None
         if isinstance(tokens, str):
             yield _from_text(tokens, marks, lambda: split.where(index))  # noqa: B023 - called before the next row
             continue
@@ -175,7 +175,7 @@ def _from_text(text: str, marks: Any, where: Any) -> tuple[list[str], _Spans]:
     found: list[Span] = []
     wrong: list[str] = []
     for mark in sorted((_mark(mark, len(text), where) for mark in marks or []), key=lambda one: (one.start, -one.end)):
-        inside = [i for i in range(len(tokens)) if starts[i] < mark.end and ends[i] > mark.start]
+        inside = range(bisect_right(ends, mark.start), bisect_left(starts, mark.end))
         overlaps = bool(inside and found and found[-1].end > inside[0])
         if inside and not overlaps:
             found.append(Span(mark.type, inside[0], inside[-1] + 1))

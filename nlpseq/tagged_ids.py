@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from nlpseq.artefact import digest_of, write_file
 from nlpseq.batches import Ragged, RaggedWriter, load_ragged
@@ -71,6 +72,7 @@ class Lexicon:
 
     def row(self, token: str) -> int:
         """Return the row of a token: as it stands, in lowercase, as `[NUM]` or `[URL]`, else that of `[UNK]`."""
+        token = normalize("NFC", token)
         found = self._rows.get(token)
         if found is None:
             found = self._rows.get(token.lower())
@@ -78,6 +80,7 @@ class Lexicon:
 
     def spelling(self, token: str) -> list[int]:
         """Return a token's row and the ids of its characters, at least one."""
+        token = normalize("NFC", token)
         read = token if len(token) <= _LETTERS else token[: _LETTERS // 2] + token[-_LETTERS // 2 :]
         return [self.row(token), *self.characters.encode(read)]
 
@@ -120,7 +123,7 @@ def build_lexicon(read: Iterable[Sentence], known: Sequence[str] = (), extra: in
     tokens: Counter[str] = Counter()
     names: dict[str, set[str]] = {}
     for one in read:
-        tokens.update(one.tokens)
+        tokens.update(normalize("NFC", token) for token in one.tokens)
         for entity in one.entities:
             names.setdefault(entity.type, set()).add(" ".join(one.tokens[entity.start : entity.end]))
     given = set(known)

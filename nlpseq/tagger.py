@@ -24,6 +24,7 @@ from nlpseq.tagged_ids import Lexicon
 from nlpseq.tags import OUTSIDE, follows, spans
 from nlpseq.text import Token, tokenize
 from nlpseq.training import choose_device
+from nlpseq.vocab import UNK
 from nlpseq.weights import unpack_weights
 
 __all__ = ["LONGEST", "STAGE", "Entity", "Tagged", "Tagger", "build_network", "read_paths"]
@@ -78,7 +79,7 @@ def build_network(config: NerConfig, lexicon: Lexicon) -> TaggerNetwork:
     m = config.model
     shape = Shape(
         words=lexicon.trained,
-        fixed=len(lexicon.words) - lexicon.trained,
+        given=len(lexicon.words) if config.pretrained.embeddings else 0,
         characters=len(lexicon.characters),
         tags=len(lexicon.tags),
         embed_size=m.embed_size,
@@ -88,6 +89,7 @@ def build_network(config: NerConfig, lexicon: Lexicon) -> TaggerNetwork:
         cell=m.cell,
         layers=m.layers,
         spelling=m.characters,
+        unknown=UNK,
     )
     around = [*lexicon.tags, OUTSIDE]
     free = m.output == "softmax"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nlpseq import SentimentClassifier, Translator
+import nlpseq
+from nlpseq import SentimentClassifier, Tagger, Translator
 
 MODELS = sorted((Path(__file__).parent / "models").glob("*/translate.json"))
 
@@ -34,7 +35,19 @@ def test_a_classifier_of_an_earlier_version_answers_as_it_did(stored: Path):
         assert [weight for _, weight in found.words] == pytest.approx([x for _, x in row["words"]], abs=1e-3)
 
 
-def test_there_is_a_frozen_model_of_this_minor_version():
-    import nlpseq
+@pytest.mark.parametrize("stage", ["translate", "sentiment", "ner"])
+def test_there_is_a_frozen_model_of_this_minor_version(stage: str):
+    minor = nlpseq.__version__.rsplit(".", 1)[0]
+    assert (Path(__file__).parent / "models" / minor / f"{stage}.json").is_file()
 
-    assert nlpseq.__version__.rsplit(".", 1)[0] in {path.parent.name for path in MODELS}
+
+@pytest.mark.parametrize("stored", sorted((Path(__file__).parent / "models").glob("*/ner.json")), ids=str)
+def test_a_tagger_of_an_earlier_version_tags_as_it_did(stored: Path):
+    expected = json.loads(stored.read_text("utf-8"))
+    found = Tagger.load(stored.parent / "ner").tag([row["text"] for row in expected])
+    for entities, row in zip(found, expected, strict=True):
+        sure = [one.pop("confidence") for one in row["entities"]]
+        assert [entity.confidence for entity in entities] == pytest.approx(sure, abs=2e-3)
+        assert [{k: v for k, v in entity._asdict().items() if k != "confidence"} for entity in entities] == row[
+            "entities"
+        ]

@@ -14,12 +14,16 @@ from nlpseq.cli import cli
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("pipelines/*/README.md"))]
 
+GROUPS = "corpora|tokenize|embed|sentiment|ner|translate|lm"
+
 
 def commands(page: Path) -> list[tuple[str, str, list[str]]]:
     """Every `nlpseq GROUP COMMAND … --option` that a page shows."""
     found = []
     for line in page.read_text("utf-8").replace("\\\n", " ").splitlines():
-        for match in re.finditer(r"\bnlpseq (corpora|tokenize|embed|sentiment|translate|lm) ([a-z]+)\b([^|#`]*)", line):
+        for match in re.finditer(
+            r"\bnlpseq (corpora|tokenize|embed|sentiment|ner|translate|lm) ([a-z]+)\b([^|#`]*)", line
+        ):
             found.append((match[1], match[2], re.findall(r"(?<=\s)--([a-z-]+)", match[3])))
     return found
 

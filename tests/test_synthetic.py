@@ -179,10 +179,9 @@ def test_another_seed_gives_other_sentences():
 
 
 def test_unknown_name():
-    assert names() == ("almanac", "phrasebook", "reviews")
+    assert names() == ("almanac", "newswire", "phrasebook", "reviews")
     with pytest.raises(
-        CorpusError,
-        match=r'an embedded one \(almanac, phrasebook, reviews\), but is "frasebook"; did you mean `phrasebook`\?',
+        CorpusError, match=r'an embedded one \(almanac, .*reviews\), but is "frasebook"; did you mean `phrasebook`\?'
     ):
         generate("frasebook")
 

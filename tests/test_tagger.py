@@ -25,7 +25,8 @@ WORDS = ["Ada", "Lee", "lives", "in", "Rome", ".", "3.5", "ünïcode", "x" * 60]
 
 def random_tagger(**settings: object) -> Tagger:
     """A tagger with random weights, large ones: trained margins would hide what neighbours do."""
-    options = {"hidden_size": 24, "embed_size": 16, "character_size": 8, "character_features": 60} | settings
+    options = {"hidden_size": 24, "embed_size": 16, "character_size": 8, "character_features": 60}
+    options |= {"embeddings": "v"} | settings
     config = configure(NerConfig, corpus="c", out="o", **options)
     lexicon = Lexicon(
         [*SPECIALS, "ada", "in", "rome", "lee"], [1] * 8, [*SPECIALS, *"adrileomn."], {"PER": ["Ada"], "LOC": ["Rome"]}
@@ -34,7 +35,8 @@ def random_tagger(**settings: object) -> Tagger:
     model = build_network(config, lexicon)
     for weights in model.parameters():
         torch.nn.init.normal_(weights, std=0.7)
-    torch.nn.init.normal_(model.fixed)
+    torch.nn.init.normal_(model.given)
+    model.paces[:8] = 0.5
     return Tagger(model, lexicon, config=config, facts={"temperature": 1.3})
 
 
@@ -145,6 +147,7 @@ def test_a_word_is_looked_up_as_it_stands_then_in_lowercase_then_as_a_number():
     ]
     assert found == ["Rome", "rome", "ada", "[NUM]", "[URL]", "[UNK]"]
     assert len(lexicon.spelling("y" * 10_000)) == 41
+    assert lexicon.spelling("Cafe\u0301") == lexicon.spelling("Caf\u00e9")
 
 
 def test_texts_must_be_lists():

@@ -19,12 +19,12 @@ _WIDTH = 3  # characters that a filter sees
 class Shape(NamedTuple):
     """The sizes of a tagger and what its parts are.
 
-    words: rows of trained words; fixed: rows behind these that are not trained; spelling: cnn, lstm or none; features:
-    that the characters give.
+    words: rows of words that are trained, of which `unknown` stands for others; given: rows of given vectors,
+    those of these words first, 0 where there are none; spelling: cnn, lstm or none; features: that the characters give.
     """
 
     words: int
-    fixed: int
+    given: int
     characters: int
     tags: int
     embed_size: int
@@ -34,6 +34,7 @@ class Shape(NamedTuple):
     cell: str = "lstm"
     layers: int = 1
     spelling: str = "cnn"
+    unknown: int = 1
 
 
 class Dropout(NamedTuple):
@@ -51,14 +52,16 @@ class TaggerNetwork(nn.Module):
     trained: whether the chain's transitions are.
     """
 
-    fixed: Tensor
+    given: Tensor  # (G, E), rows of given vectors
+    paces: Tensor  # (G,), how much of what was learnt is added to each
 
     def __init__(self, shape: Shape, dropout: Dropout, allowed: Tensor, *, trained: bool) -> None:
         super().__init__()
         self.shape = shape
         self.dropout = dropout
         self.words = nn.Embedding(shape.words, shape.embed_size)
-        self.register_buffer("fixed", torch.zeros(shape.fixed, shape.embed_size))
+        self.register_buffer("given", torch.zeros(shape.given, shape.embed_size))
+        self.register_buffer("paces", torch.zeros(shape.given))
         nn.init.normal_(self.words.weight, std=shape.embed_size**-0.5)
         features = shape.features if shape.spelling != "none" else 0
         if features:
@@ -97,21 +100,30 @@ class TaggerNetwork(nn.Module):
         found = self.filters(windows).masked_fill(~inside[..., None], -torch.inf)
         return F.relu(found.amax(1))
 
-    def vectors(self, words: Tensor) -> Tensor:
-        """Return the vectors of words, (B, T, E); those from `shape.words` on are rows of the fixed table."""
-        if not self.shape.fixed:
-            return self.words(words)  # type: ignore[no-any-return]
-        known = self.shape.words
-        trained = self.words(words.clamp(max=known - 1))
-        fixed = F.embedding((words - known).clamp(min=0), self.fixed)
-        return torch.where((words < known)[..., None], trained, fixed)
+    def vectors(self, words: Tensor, unknown: Tensor | None = None) -> Tensor:
+        """Return the vectors of words, (B, T, E): given ones, and what was learnt to be added to them.
 
-    def forward(self, words: Tensor, spelt: Tensor, lengths: Tensor) -> Tensor:
+        An optimiser that scales its steps, as Adam does, would move given vectors as fast as drawn ones: with a pace
+        below 1 they stay near those of words that the training split does not have. unknown: (B, T) bool, words that
+        shall be as if training did not have them: as they are given, or else [UNK].
+        """
+        rows = words if unknown is None else words.masked_fill(unknown, self.shape.unknown)
+        if not self.shape.given:
+            return self.words(rows)  # type: ignore[no-any-return]
+        found: Tensor = F.embedding(words, self.given)
+        paces = self.paces[rows]
+        if unknown is not None:
+            paces = paces.masked_fill(unknown & found.any(2), 0.0)
+        learnt: Tensor = self.words(rows.clamp(max=self.shape.words - 1)) * paces[..., None]
+        return found + learnt
+
+    def forward(self, words: Tensor, spelt: Tensor, lengths: Tensor, unknown: Tensor | None = None) -> Tensor:
         """Return the score of each tag at each token, (B, T, Y); those at padding mean nothing.
 
-        words: (B, T) int64; spelt: (B, T, F), rows of what `spell` gave; lengths: (B,) of at least 1.
+        words: (B, T) int64; spelt: (B, T, F), rows of what `spell` gave; lengths: (B,) of at least 1; unknown: as for
+        `vectors`.
         """
-        vectors = self.vectors(words)
+        vectors = self.vectors(words, unknown)
         inputs = torch.cat([vectors, spelt.to(vectors.dtype)], 2)
         inputs = locked_dropout(inputs, self.dropout.features, self.training)
         hidden, _ = self.context(inputs, lengths)

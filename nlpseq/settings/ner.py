@@ -41,6 +41,9 @@ class WordVectorsConfig:
         "stand, then in lowercase, then as [NUM] or [URL].",
     )
     freeze: bool = setting(False, "Do not train the given vectors.", opposite="fine-tune")
+    pace: float = setting(
+        1.0, "How fast given vectors are trained, as a share of the learning rate.", low=1e-6, high=1.0
+    )
     extra_words: int | None = setting(
         None,
         "Words that only the vectors know and the model keeps, the first ones; all when absent.",
@@ -50,8 +53,8 @@ class WordVectorsConfig:
 
     def faults(self) -> Iterator[str]:
         """Yield what cannot be, as sentences."""
-        for name in ("freeze", "extra_words") if self.embeddings is None else ():
-            if getattr(self, name) not in (False, None):
+        for name, unset in (("freeze", False), ("pace", 1.0), ("extra_words", None)):
+            if self.embeddings is None and getattr(self, name) != unset:
                 must = "be given with --embeddings"
                 yield sentence(name, must, "alone", f"option --{name.replace('_', '-')}", quote=False)
 
@@ -80,8 +83,8 @@ class TaggerConfig:
     )
     word_dropout: float = setting(
         0.25,
-        "Rare words become [UNK] in training: one seen n times with probability a / (a + n), of which this is a "
-        "(Kiperwasser and Goldberg 2016).",
+        "Rare words are taken for unknown ones in training, [UNK] or as their vectors are given: one seen n times with "
+        "probability a / (a + n), of which this is a (Kiperwasser and Goldberg 2016).",
         low=0.0,
         high=1000.0,
     )

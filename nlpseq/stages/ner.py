@@ -35,7 +35,6 @@ from nlpseq.tagger import STAGE, Tagger, build_network
 from nlpseq.tags import Scheme
 from nlpseq.training import World, set_threads, to_device
 from nlpseq.vectors import Embeddings
-from nlpseq.vocab import UNK
 from nlpseq.weights import WEIGHTS, pack_weights
 
 __all__ = ["TagBatch", "TaggingTask", "evaluate_tagger", "train_ner"]
@@ -47,7 +46,7 @@ class TagBatch(NamedTuple):
     """A batch as the model takes it."""
 
     words: Tensor  # (B, T) int64, rows of words
-    rare: Tensor  # (B, T) float32, probability that a word becomes [UNK]
+    rare: Tensor  # (B, T) float32, probability that a word is taken for one that train does not have
     spellings: Tensor  # (B, T) int64, rows of `characters`
     characters: Tensor  # (U, L) int64, of the distinct words
     sizes: Tensor  # (U,) int64
@@ -58,7 +57,7 @@ class TagBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class TaggingTask:
-    """What `fit` has to know to train a tagger; rare: (V,), how likely each word becomes [UNK] in training."""
+    """What `fit` has to know to train a tagger; rare: (V,), how likely each word is taken for an unknown one."""
 
     model: TaggerNetwork
     data: TaggedData
@@ -83,11 +82,11 @@ class TaggingTask:
 
     def scores(self, batch: TagBatch) -> Tensor:
         """Return the score of each tag at each token, (B, T, Y)."""
-        words = batch.words
+        unknown = None
         if self.model.training and self.rare.any():
-            words = words.masked_fill(torch.rand(words.shape, device=words.device) < batch.rare, UNK)
+            unknown = torch.rand(batch.rare.shape, device=batch.rare.device) < batch.rare
         spelt = F.embedding(batch.spellings, self.model.spell(batch.characters, batch.sizes))
-        return self.model(words, spelt, batch.lengths)  # type: ignore[no-any-return]
+        return self.model(batch.words, spelt, batch.lengths, unknown)  # type: ignore[no-any-return]
 
     def loss(self, batch: TagBatch, done: float = 0.0) -> tuple[Tensor, Tensor, int]:
         """Return the negative log-likelihood of the tags, summed in nats, twice, and the number of tokens."""
@@ -216,15 +215,19 @@ def _start_from_vectors(
     """Let the words start from given vectors, where there are any; return what is to be remembered."""
     if vectors is None:
         return {}
-    generator = torch.Generator().manual_seed(config.compute.seed)
-    table, covered = vectors.init_table(lexicon.words.words[: lexicon.trained], generator)
-    with torch.no_grad():
-        model.words.weight.copy_(table)
-        model.fixed.copy_(torch.from_numpy(vectors.lookup(lexicon.words.words[lexicon.trained :])[0]))
+    words, generator = lexicon.words.words, torch.Generator().manual_seed(config.compute.seed)
+    known = words[: lexicon.trained]
+    table, covered = vectors.init_table(known, generator)
+    matrix, found = vectors.lookup(words)
+    has_vector = torch.from_numpy(found)
+    model.given.copy_(torch.from_numpy(matrix))
+    model.paces[: len(known)] = torch.where(has_vector[: len(known)], config.pretrained.pace, 1.0)
+    with torch.no_grad():  # words without a vector are drawn like the given ones, and trained as fast as anything
+        model.words.weight.copy_(table.masked_fill(has_vector[: len(known), None], 0.0))
     model.words.weight.requires_grad_(not config.pretrained.freeze)
     share = f"{covered.found:,} of {covered.tokens:,} words of train ({covered.percent:.1f} %) have a given vector"
-    watch(Event("note", f"{share}, and {len(model.fixed):,} words more."))
-    return {"embeddings": covered._asdict() | {"further": len(model.fixed)}}
+    watch(Event("note", f"{share}, and {len(words) - len(known):,} words more."))
+    return {"embeddings": covered._asdict() | {"further": len(words) - len(known)}}
 
 
 def _facts(work: _Prepared, model: TaggerNetwork) -> dict[str, Any]:

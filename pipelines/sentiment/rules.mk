@@ -12,6 +12,7 @@ OPINIONS = "I love this film, but it is hardly convincing." "Although I dislike 
 sentiment: $(CLASSIFIER)/manifest.json
 # Another corpus of the command line may have no labels.
 all: $(if $(filter-out reviews imdb,$(CORPUS)),,sentiment)
+MODELS += $(if $(filter-out reviews imdb,$(CORPUS)),,$(CLASSIFIER)/manifest.json)
 
 help::
 	@: $(info $()  SENTIMENT_OPTIONS=$(SENTIMENT_OPTIONS)   further options of `nlpseq sentiment train`, as in SENTIMENT_OPTIONS="--cell gru")

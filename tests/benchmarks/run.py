@@ -1,6 +1,6 @@
 """`make bench`: speeds as ratios within one run, since machines are noisy. Nothing here is asserted.
 
-.venv/bin/python tests/benchmarks/run.py [tokenizer] [start] [training] [decoding] [memory] [lm]
+.venv/bin/python tests/benchmarks/run.py [tokenizer] [start] [training] [decoding] [memory] [lm] [ner]
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from nlpseq import load_corpus  # before torch, since it sets how OpenMP waits
 # isort: split
 import joey
 import lm as language_models
+import ner
 import torch
 import tutorial
 
@@ -227,7 +228,15 @@ def lm() -> None:
     language_models.measure(say, matrix_rate)
 
 
-PARTS = {"tokenizer": tokenizer, "start": start, "training": training, "decoding": decoding, "memory": memory, "lm": lm}
+PARTS = {
+    "tokenizer": tokenizer,
+    "start": start,
+    "training": training,
+    "decoding": decoding,
+    "memory": memory,
+    "lm": lm,
+    "ner": lambda: ner.compare("newswire", 2.0),
+}
 
 
 def main() -> None:
