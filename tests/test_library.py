@@ -5,6 +5,7 @@ import pytest
 from nlpseq import CorpusError, load_corpus
 from nlpseq.corpora import corpus_path, corpus_version
 from nlpseq.library import library_splits, library_version
+from nlpseq.preflight import preflight, render
 
 
 @pytest.fixture
@@ -44,6 +45,7 @@ def test_it_is_a_corpus_on_every_machine(root, monkeypatch):
     assert (corpus.task, sorted(corpus.splits)) == ("lm", ["test", "train", "validation"])
     assert corpus.split("train").columns == ("file", "text")
     assert sum(len(split) for split in corpus.splits.values()) == 80
+    assert "the running interpreter" in render(preflight(corpus))
     assert corpus_path("python-library") is None
     assert corpus_version("python-library") == library_version()
     assert corpus_version("phrasebook") == corpus_version("mine.tsv") == ""
