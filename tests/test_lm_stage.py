@@ -157,8 +157,9 @@ def test_units_of_a_trained_tokeniser(trained, verses, tmp_path):
 
 def test_a_model_learns_the_verses(verses, tmp_path):
     options = {"max_steps": 150, "evaluate_steps": 150, "hidden_size": 48, "embed_size": 32, "learning_rate": 0.02}
-    live = train_lm(small(verses, tmp_path / "m", **options, dropout=0.0, output_dropout=0.0))
+    live = train_lm(small(verses, tmp_path / "m", **options, dropout=0.0, output_dropout=0.0, test="validation,test"))
     report = json.loads((tmp_path / "m" / "report.json").read_text())
+    assert "document ends:0" in report["scores"]["nats_per_character"]["signature"]  # one text, cut
     assert report["scores"]["nats_per_character"]["value"] < 0.45
     assert "the moon is up, the sea is wide;\n" in live.sample("1. the moon", temperature=0, length=120)[0]
     good, bad = live.score(["the moon is up", "moon up the is"])
