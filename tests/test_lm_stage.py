@@ -19,7 +19,8 @@ from nlpseq.language_model import STAGE
 from nlpseq.stages.lm import evaluate_language_model
 
 VERSE = "the moon is up, the sea is wide;\nthe wind is high, the boats abide.\n"
-SMALL = {"device": "cpu", "threads": 1, "precision": "fp32", "hidden_size": 12, "embed_size": 8, "layers": 1,
+SMALL = {"device": "cpu", "threads": 1, "precision": "fp32",
+         "cell": "lstm", "hidden_size": 12, "embed_size": 8, "layers": 1,
          "batch_tokens": 64, "steps": 16, "max_steps": 24, "evaluate_steps": 6, "save_minutes": 0.0, "warmup_steps": 2,
          "sample_length": 20, "prompts": "the |a", "gradients": False, "learning_rate": 0.01}  # fmt: skip
 
