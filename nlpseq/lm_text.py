@@ -44,13 +44,14 @@ class Source(NamedTuple):
     """A text by its splits, each of which can be read as often as it is asked, row by row.
 
     running: rows of one split after the other are one text without a break, as where a single text was cut; python:
-    whether it is source of Python.
+    whether it is source of Python; left_out: files of a folder that are not text.
     """
 
     name: str
     splits: Mapping[str, Rows]
     running: bool = False
     python: bool = False
+    left_out: int = 0
 
     def rows(self, names: str) -> Iterator[str]:
         """Yield the rows of several splits, as in `validation,test`; CorpusError for one that is not there."""
@@ -86,8 +87,9 @@ class Text(NamedTuple):
 def open_source(name: str, column: str | None, *, as_bytes: bool) -> Source:
     """Return the text of a file, a folder or a corpus.
 
-    name: a file that is no table (.txt, .py, .tex …), or a folder of such files; else as for `load_corpus`; column: of
-    the text; as_bytes: files need not be UTF-8. Raises CorpusError for what cannot be found or read.
+    name: a file that is no table (.txt, .py, .tex …), or a folder of such files, of which those with NUL bytes are left
+    out; else as for `load_corpus`; column: of the text; as_bytes: files need not be text. Raises CorpusError for what
+    cannot be found or read.
     """
     path = Path(name).expanduser()
     files = _plain_files(path) if path.is_dir() else []
@@ -134,8 +136,9 @@ def _line_end(text: str, place: int) -> int:
     return place if end < 0 else end + 1
 
 
-def _folder(folder: Path, files: list[Path], as_bytes: bool) -> Source:
+def _folder(folder: Path, found: list[Path], as_bytes: bool) -> Source:
     """Return a folder's own splits where its files are named by them; else whole files are held out by their names."""
+    files = found if as_bytes else [path for path in found if not _is_binary(path)]
     named: dict[str, list[Path]] = {}
     for path in files:
         named.setdefault(_STEMS.get(path.name.split(".")[0], ""), []).append(path)
@@ -156,7 +159,16 @@ def _folder(folder: Path, files: list[Path], as_bytes: bool) -> Source:
         return lambda: (text for text in (_read(path, as_bytes) for path in paths) if text.strip())
 
     python = all(path.suffix == ".py" for path in files)
-    return Source(folder.name or str(folder), {part: rows(paths) for part, paths in groups.items()}, python=python)
+    splits = {part: rows(paths) for part, paths in groups.items()}
+    return Source(folder.name or str(folder), splits, python=python, left_out=len(found) - len(files))
+
+
+def _is_binary(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return path.suffix != ".gz" and b"\0" in file.read(1 << 16)
+    except OSError:  # reading it whole will say what is wrong
+        return False
 
 
 def _read(path: Path, as_bytes: bool) -> str:

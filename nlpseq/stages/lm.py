@@ -117,6 +117,8 @@ def _prepare(config: LMConfig, state: Path, watch: Watch) -> _Prepared:
     if data.tokenizer is not None:
         read_manifest(Path(data.tokenizer))  # a wrong folder is said before the text is read
     source = _open(config)
+    if source.left_out:
+        watch(Event("note", f"{source.left_out:,} files of {source.name} are not text and are left out."))
     validation = data.validation or ("validation" if "validation" in source.splits else HELD_OUT)
     test = data.test or ("test" if "test" in source.splits else validation)
     held = False if HELD_OUT in (validation, test) else None
