@@ -20,7 +20,8 @@ LETTERS = "abcdefgh .\n"
 def live(units=None, **settings):
     """An untrained model with large weights, so that nothing is nearly even."""
     units = units or Characters.learn([LETTERS], min_count=1)
-    config = configure(LMConfig, corpus="c", out="o", hidden_size=16, embed_size=16, **settings)
+    sizes = {"cell": "lstm", "layers": 2, "hidden_size": 16, "embed_size": 16}
+    config = configure(LMConfig, corpus="c", out="o", **sizes, **settings)
     torch.manual_seed(3)
     model = build_lm(config, len(units))
     with torch.no_grad():

@@ -7,6 +7,7 @@ import pytest
 import torch
 from test_language_model import live, text
 
+from nlpseq.baselines import trigram_ids
 from nlpseq.errors import ArtefactError
 from nlpseq.language_model import held_out
 from nlpseq.lm_gradients import gradient_chart
@@ -54,6 +55,16 @@ def test_the_loss_without_the_normaliser_is_the_scores_as_they_are():
     logits = lm.model.output(features[0]).detach()
     own = logits[torch.arange(400), torch.from_numpy(text(lm, 400)[:400].astype(np.int64))]
     assert shifted[1] == pytest.approx(-float(own.mean()), abs=1e-2)
+
+
+def test_a_trigram_writes_what_follows_two_units_as_often_as_the_text_has_it():
+    text = np.array([1, 2, 3, 1, 2, 3, 1, 2, 4], np.int32)  # behind 1, 2: 3 twice, 4 once
+    found = trigram_ids(text, 6000, seed=0)
+    circle = {(a, b, c) for a, b, c in zip(text, np.roll(text, -1), np.roll(text, -2), strict=True)}
+    assert set(zip([1, 2, *found], [2, *found], found, strict=False)) <= circle
+    behind = [found[n] for n in range(2, 6000) if found[n - 2 : n] == [1, 2]]
+    assert behind.count(3) / len(behind) == pytest.approx(2 / 3, abs=0.03)
+    assert trigram_ids(text, 9, seed=0) == found[:9]
 
 
 def test_samples_are_shown_in_order_and_few_of_many():
