@@ -262,6 +262,8 @@ def test_what_nobody_meant_to_type(run, finished, trained, verses, tmp_path):
         (("sample", "--model", trained / "units"), "must be a model of the stage `lm`, but is one of `tokenize`."),
         (("sample", "--model", finished, "--temperature", "-1"), "`temperature` must be a number from 0 to 100"),
         (("sample", "--model", finished, "--top-p", "2", "--count", 2), "`top_p` must be a number from 1e-06 to 1"),
+        (("sample", "--model", finished, "--prompt", "b\udcff"), '`text` must be UTF-8 text, but is "b\\udcff".'),
+        (("evaluate", "--model", finished, "--text", "b\udcff"), '`text` must be UTF-8 text, but is "b\\udcff".'),
         (("evaluate", "--model", finished), "`corpus` must be given, or else text, but is absent (option --corpus)."),
         (("evaluate", "--model", finished, "--corpus", verses, "--split", "no"), "`no` must be a split of verses.txt"),
         (("evaluate", "--model", finished, "--corpus", "phrasebok"), "did you mean `phrasebook`?"),
