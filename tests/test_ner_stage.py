@@ -183,7 +183,8 @@ def test_the_report_has_what_a_reader_needs(tagged: Path, run, tmp_path: Path):
 
 def test_an_unknown_tag_at_evaluation_is_one_sentence(tagged: Path, run, tmp_path: Path):
     (tmp_path / "a.conll").write_text("Ada B-MISC\n\nb O\n\nc O\n")
-    common = ("ner", "evaluate", "--model", tagged / "model", "--corpus", tmp_path / "a.conll", "--split", "all")
+    common = ("ner", "evaluate", "--model", tagged / "model", "--corpus", tmp_path / "a.conll", "--split", "all",
+              "--out", tmp_path / "r")  # fmt: skip
     outcome = run(*common)
     said = '`tags` must be of the types of the training (LOC, ORG, PER), but is "MISC" (a.conll, all).'
     assert (outcome.code, outcome.sentences) == (2, [said])
