@@ -13,6 +13,7 @@ from conftest import SMALL_TAGGER, state_folder
 
 from nlpseq import NerConfig, Tagger, configure, loop, train_ner
 from nlpseq.artefact import MANIFEST
+from nlpseq.errors import ArtefactError
 from nlpseq.stages.ner import TaggingTask
 from nlpseq.tagged import Sentence, Tally
 from nlpseq.tagged_ids import build_lexicon, encode_tagged
@@ -70,6 +71,12 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tagged: Path, tmp_path: Path)
     with pytest.raises(Stop):
         train_ner(small(tagged / "corpus", folder, **options), watch=stop)
     assert (state_folder(folder) / "state.pt").exists()
+    lexicon = next((state_folder(folder) / "lexicon").glob("lexicon-*.json"))
+    content = lexicon.read_bytes()
+    lexicon.write_bytes(content[:-1] + b" ")
+    with pytest.raises(ArtefactError, match=r"must have the SHA-256 that manifest\.json gives"):
+        train_ner(small(tagged / "corpus", folder, **options))
+    lexicon.write_bytes(content)
     steps = []
     watch = lambda event: steps.append(event.step) if event.kind == "resumed" else None  # noqa: E731
     train_ner(small(tagged / "corpus", folder, **options), watch=watch)
