@@ -13,6 +13,7 @@ from conftest import SMALL_TAGGER, state_folder
 
 from nlpseq import NerConfig, Tagger, configure, loop, train_ner
 from nlpseq.artefact import MANIFEST
+from nlpseq.errors import ArtefactError
 from nlpseq.stages.ner import TaggingTask
 from nlpseq.tagged import Sentence, Tally
 from nlpseq.tagged_ids import build_lexicon, encode_tagged
@@ -70,6 +71,12 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tagged: Path, tmp_path: Path)
     with pytest.raises(Stop):
         train_ner(small(tagged / "corpus", folder, **options), watch=stop)
     assert (state_folder(folder) / "state.pt").exists()
+    lexicon = next((state_folder(folder) / "lexicon").glob("lexicon-*.json"))
+    content = lexicon.read_bytes()
+    lexicon.write_bytes(content[:-1] + b" ")
+    with pytest.raises(ArtefactError, match=r"must have the SHA-256 that manifest\.json gives"):
+        train_ner(small(tagged / "corpus", folder, **options))
+    lexicon.write_bytes(content)
     steps = []
     watch = lambda event: steps.append(event.step) if event.kind == "resumed" else None  # noqa: E731
     train_ner(small(tagged / "corpus", folder, **options), watch=watch)
@@ -183,7 +190,8 @@ def test_the_report_has_what_a_reader_needs(tagged: Path, run, tmp_path: Path):
 
 def test_an_unknown_tag_at_evaluation_is_one_sentence(tagged: Path, run, tmp_path: Path):
     (tmp_path / "a.conll").write_text("Ada B-MISC\n\nb O\n\nc O\n")
-    common = ("ner", "evaluate", "--model", tagged / "model", "--corpus", tmp_path / "a.conll", "--split", "all")
+    common = ("ner", "evaluate", "--model", tagged / "model", "--corpus", tmp_path / "a.conll", "--split", "all",
+              "--out", tmp_path / "r")  # fmt: skip
     outcome = run(*common)
     said = '`tags` must be of the types of the training (LOC, ORG, PER), but is "MISC" (a.conll, all).'
     assert (outcome.code, outcome.sentences) == (2, [said])

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nlpseq import folders
-from nlpseq.artefact import save, write_file
+from nlpseq.artefact import MANIFEST, load, save
 from nlpseq.batches import Plan, pad, plan
 from nlpseq.config import to_plain
 from nlpseq.corpora import Split
@@ -156,7 +156,8 @@ def _prepare(config: NerConfig, vectors: Embeddings | None, state: Path, watch: 
     train, validation = (source.corpus.split(name) for name in ("train", "validation"))
     scheme = scheme_of(source, train, config.reading.scheme)
     repair = config.reading.illegal == "repair"
-    if not (state / _LEXICON).exists():
+    folder = state / "lexicon"
+    if not (folder / MANIFEST).exists():
         watch(Event("note", f"Reading {source.corpus.name} ({source.tokens}, {source.tags}; {scheme.upper()})."))
         told = counting(watch, "reading train, row")
         read = sentences(source, train, scheme, repair=repair, tally=Tally(), told=told)
@@ -164,8 +165,9 @@ def _prepare(config: NerConfig, vectors: Embeddings | None, state: Path, watch: 
         for name in ("validation", *({"test"} & source.corpus.splits.keys())):  # faults are said before any training
             checked = sentences(source, source.corpus.split(name), scheme, repair=repair, tally=Tally())
             _check_types(lexicon, {entity.type for one in checked for entity in one.entities}, source.corpus.name, name)
-        write_file(state / _LEXICON, lexicon.file())
-    lexicon = Lexicon.from_file((state / _LEXICON).read_bytes(), str(state))
+        folder.mkdir(exist_ok=True)
+        save(folder, STAGE, settings={}, files={_LEXICON: lexicon.file()}, facts={})
+    lexicon = Lexicon.from_file(load(folder, STAGE).files[_LEXICON], str(folder))
 
     def encode(split: Split) -> TaggedData:
         tally = Tally()
