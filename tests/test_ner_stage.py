@@ -196,6 +196,19 @@ def test_an_unknown_tag_at_evaluation_is_one_sentence(tagged: Path, run, tmp_pat
     assert "illegal_repaired: 3" in outcome.out
 
 
+def test_an_evaluation_reads_as_the_training_did_unless_it_is_told_otherwise(run, tmp_path: Path):
+    path = tmp_path / "a.conll"
+    path.write_text("".join(f"B-PER x Ada{n}\nI-LOC x Rome\nO x left\n\n" for n in range(9)))
+    options = {"tokens": 3, "tags": 1, "scheme": "iob2", "illegal": "repair"}
+    assert run(*words(path, tmp_path / "m", **options)).code == 0
+    common = ("ner", "evaluate", "--model", tmp_path / "m", "--corpus", path, "--split", "all")
+    outcome = run(*common)
+    assert (outcome.code, outcome.sentences) == (0, [])
+    assert "illegal_repaired: 9" in outcome.out
+    assert "9 are not, the first: I-LOC behind B-PER" in run(*common, "--illegal", "refuse").sentences[0]
+    assert 'one is "x"' in run(*common, "--tags", 2).sentences[0]
+
+
 def test_faults_of_a_corpus_are_sentences_and_leave_nothing_behind(run, tmp_path: Path):
     good = "".join(f"Ada{n} B-PER\nleft O\n\n" for n in range(9))
     cases = {

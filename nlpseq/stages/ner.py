@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from nlpseq import folders
 from nlpseq.artefact import save, write_file
 from nlpseq.batches import Plan, pad, plan
-from nlpseq.config import to_plain
+from nlpseq.config import from_plain, to_plain
 from nlpseq.corpora import Split
 from nlpseq.entity_scores import f1_value
 from nlpseq.errors import CorpusError, sentence
@@ -297,23 +297,26 @@ def evaluate_tagger(
     corpus: str,
     *,
     split: str = "test",
-    reading: TagConfig | None = None,
+    reading: Mapping[str, str | None] | None = None,
     device: str = "auto",
     out: str | Path | None = None,
     watch: Watch = unwatched,
 ) -> Report:
     """Return the scores and samples of a finished tagger on a split of a corpus, and write them as its report.
 
-    reading: columns and scheme, the corpus' own when absent; out: the folder of the report, when absent one of its own
-    in the model's, `evaluate-<corpus>-<split>`. Raises ArtefactError, CorpusError, WorkError.
+    reading: settings of `TagConfig` that are other than in the training, None for one that is not; out: the folder of
+    the report, when absent one of its own in the model's, `evaluate-<corpus>-<split>`. Raises UsageError,
+    ArtefactError, CorpusError, WorkError.
     """
     set_threads(None, World())
     tagger = Tagger.load(model, device=device)
-    source = open_tagged(corpus, reading or TagConfig())
+    asked = {name: value for name, value in (reading or {}).items() if value is not None}
+    as_asked = from_plain(TagConfig, to_plain(tagger.config.reading) | asked, "reading")
+    source = open_tagged(corpus, as_asked)
     source.corpus.split(split)
     watch(Event("note", f"Tagging {split} of {source.corpus.name}."))
     log = Path(model) / "metrics.jsonl"
-    report = ner_report(tagger, source, split, read=_reader(source, reading or TagConfig()), log=log)
+    report = ner_report(tagger, source, split, read=_reader(source, as_asked), log=log)
     folder = Path(out) if out else folders.evaluation_folder(Path(model), source.corpus.name, split)
     write(folder, report)
     watch(Event("note", f"The report is {folder / 'report.html'}."))
