@@ -154,7 +154,7 @@ def _prepare(config: NerConfig, vectors: Embeddings | None, state: Path, watch: 
     """Return corpus, lexicon and ids; what an earlier try of this run has written whole is taken as it is."""
     source = open_tagged(str(config.run.corpus), config.reading, told=counting(watch, "reading, row"))
     train, validation = (source.corpus.split(name) for name in ("train", "validation"))
-    scheme = scheme_of(source, train, config.reading.scheme)
+    scheme = scheme_of(source, config.reading.scheme)
     repair = config.reading.illegal == "repair"
     if not (state / _LEXICON).exists():
         watch(Event("note", f"Reading {source.corpus.name} ({source.tokens}, {source.tags}; {scheme.upper()})."))
@@ -270,7 +270,7 @@ def _validation(live: Tagger, work: _Prepared, config: NerConfig) -> Callable[[]
 def _finish(tagger: Tagger, work: _Prepared, folder: Path, *, state: Path, watch: Watch) -> None:
     """Calibrate, score and report on the test split into the state folder, then switch the new model in."""
     watch(Event("note", "Calibrating on validation."))
-    read = _reader(work.source, tagger.config.reading)
+    read = _reader(work.source, tagger.config.reading, work.scheme)
     tagger.facts["temperature"] = round(fit_span_temperature(tagger, list(read("validation", Tally()))), 4)
     split = "test" if "test" in work.source.corpus.splits else "validation"
     watch(Event("note", f"Tagging {split}."))
@@ -281,13 +281,11 @@ def _finish(tagger: Tagger, work: _Prepared, folder: Path, *, state: Path, watch
     save(folder, STAGE, settings=to_plain(tagger.config), files=files, facts=tagger.facts)
 
 
-def _reader(source: TaggedCorpus, reading: TagConfig) -> Callable[[str, Tally], Iterator[Sentence]]:
+def _reader(source: TaggedCorpus, reading: TagConfig, scheme: Scheme) -> Callable[[str, Tally], Iterator[Sentence]]:
     """Return what reads the sentences of a split by its name."""
 
     def read(name: str, tally: Tally) -> Iterator[Sentence]:
-        split = source.corpus.split(name)
-        scheme = scheme_of(source, source.corpus.splits.get("train", split), reading.scheme)  # a few rows tell little
-        return sentences(source, split, scheme, repair=reading.illegal == "repair", tally=tally)
+        return sentences(source, source.corpus.split(name), scheme, repair=reading.illegal == "repair", tally=tally)
 
     return read
 
@@ -314,9 +312,10 @@ def evaluate_tagger(
     as_asked = from_plain(TagConfig, to_plain(tagger.config.reading) | asked, "reading")
     source = open_tagged(corpus, as_asked)
     source.corpus.split(split)
+    scheme = scheme_of(source, as_asked.scheme)
     watch(Event("note", f"Tagging {split} of {source.corpus.name}."))
     log = Path(model) / "metrics.jsonl"
-    report = ner_report(tagger, source, split, read=_reader(source, as_asked), log=log)
+    report = ner_report(tagger, source, split, read=_reader(source, as_asked, scheme), log=log)
     folder = Path(out) if out else folders.evaluation_folder(Path(model), source.corpus.name, split)
     write(folder, report)
     watch(Event("note", f"The report is {folder / 'report.html'}."))
