@@ -14,7 +14,9 @@ import torch
 from nlpseq import Tagger, load_corpus
 from nlpseq.config import configure
 from nlpseq.errors import ArtefactError, UsageError
+from nlpseq.ner_report import fit_span_temperature
 from nlpseq.settings import NerConfig
+from nlpseq.tagged import Sentence
 from nlpseq.tagged_ids import Lexicon
 from nlpseq.tagger import LONGEST, ROWS, build_network
 from nlpseq.tags import illegal_places, spans
@@ -125,6 +127,15 @@ def test_a_temperature_changes_confidences_and_no_tag():
     assert [one.tags for one in cold] == [one.tags for one in warm]
     sure = [sum(entity.confidence for one in found for entity in one.entities) for found in (cold, warm)]
     assert sure[0] > sure[1] > 0
+
+
+def test_a_handful_of_right_answers_makes_no_certainty():
+    """Without imagined answers the lowest temperature that is searched, 0.2, would be the likeliest."""
+    tagger = random_tagger()
+    held = [Sentence(one.tokens, spans(one.tags)) for one in tagger.tag_tokens(drawn(5))]
+    assert 10 < sum(len(one.entities) for one in held) < 40
+    assert fit_span_temperature(tagger, held) > 0.3
+    assert fit_span_temperature(tagger, []) == 1.0
 
 
 def test_an_endless_sentence_and_an_endless_word_are_read_and_nothing_is_lost():
