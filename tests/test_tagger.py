@@ -20,7 +20,7 @@ from nlpseq.tagged import Sentence
 from nlpseq.tagged_ids import Lexicon
 from nlpseq.tagger import LONGEST, ROWS, build_network
 from nlpseq.tags import illegal_places, spans
-from nlpseq.vocab import SPECIALS
+from nlpseq.vocab import SPECIALS, UNK
 
 WORDS = ["Ada", "Lee", "lives", "in", "Rome", ".", "3.5", "ünïcode", "x" * 60]
 
@@ -157,6 +157,7 @@ def test_a_word_is_looked_up_as_it_stands_then_in_lowercase_then_as_a_number():
         lexicon.words.words[lexicon.row(token)] for token in ("Rome", "ROME", "Ada", "1,000", "http://a.org", "zzz")
     ]
     assert found == ["Rome", "rome", "ada", "[NUM]", "[URL]", "[UNK]"]
+    assert {lexicon.row(token) for token in SPECIALS} == {UNK}  # typed ones are words as any other
     assert len(lexicon.spelling("y" * 10_000)) == 41
     assert lexicon.spelling("Cafe\u0301") == lexicon.spelling("Caf\u00e9")
 
