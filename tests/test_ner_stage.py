@@ -103,6 +103,11 @@ def test_given_vectors_are_taken_and_those_of_unseen_words_are_kept(tagged: Path
     expected = torch.tensor([[1.0, 2.0], [-1.0, 3.0], [0.5, 0.25]])
     torch.testing.assert_close(frozen.model.vectors(rows)[0], expected)
     assert frozen.facts["embeddings"]["further"] == 1
+    untrained = train_ner(small(tagged / "corpus", tmp_path / "d", freeze=True, **(common | {"learning_rate": 1e-9})))
+    for word in ("that", "never-seen"):  # without a vector, and [UNK]
+        row = frozen.lexicon.row(word)
+        assert frozen.model.paces[row] == 1
+        assert not torch.allclose(frozen.model.words.weight[row], untrained.model.words.weight[row], atol=1e-4)
     tuned = train_ner(small(tagged / "corpus", tmp_path / "b", extra_words=0, **common))
     assert not torch.equal(tuned.model.vectors(rows[:, :1])[0], expected[:1])
     slow = train_ner(small(tagged / "corpus", tmp_path / "c", pace=0.01, **common))

@@ -221,10 +221,10 @@ def _start_from_vectors(
     matrix, found = vectors.lookup(words)
     has_vector = torch.from_numpy(found)
     model.given.copy_(torch.from_numpy(matrix))
-    model.paces[: len(known)] = torch.where(has_vector[: len(known)], config.pretrained.pace, 1.0)
+    pace = 0.0 if config.pretrained.freeze else config.pretrained.pace
+    model.paces[: len(known)] = torch.where(has_vector[: len(known)], pace, 1.0)
     with torch.no_grad():  # words without a vector are drawn like the given ones, and trained as fast as anything
         model.words.weight.copy_(table.masked_fill(has_vector[: len(known), None], 0.0))
-    model.words.weight.requires_grad_(not config.pretrained.freeze)
     share = f"{covered.found:,} of {covered.tokens:,} words of train ({covered.percent:.1f} %) have a given vector"
     watch(Event("note", f"{share}, and {len(words) - len(known):,} words more."))
     return {"embeddings": covered._asdict() | {"further": len(words) - len(known)}}
