@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
@@ -115,6 +116,25 @@ def test_given_vectors_are_taken_and_those_of_unseen_words_are_kept(tagged: Path
     assert 0 < hardly < moved / 20
     assert tuned.lexicon.row("unheard") == 1  # [UNK]
     assert tuned.facts["embeddings"]["further"] == 0
+
+
+def test_given_vectors_stand_in_the_model_and_in_no_saved_state(tagged: Path, tmp_path: Path):
+    def stop(event: loop.Event) -> None:
+        if event.kind == "saved":
+            raise Stop
+
+    (tmp_path / "v.txt").write_text("2 2\nsaid 1 2\nunheard -1 3\n")
+    options = {"max_steps": 8, "evaluate_steps": 2, "embed_size": 2, "embeddings": str(tmp_path / "v.txt")}
+    whole = train_ner(small(tagged / "corpus", tmp_path / "whole", **options))
+    with pytest.raises(Stop):
+        train_ner(small(tagged / "corpus", tmp_path / "m", **options), watch=stop)
+    held = (state_folder(tmp_path / "m") / "state.pt").read_bytes()[:-32]
+    state = torch.load(io.BytesIO(held), weights_only=True)
+    assert "words.weight" in state["model"]
+    assert "given" not in state["model"] | state["best_weights"]
+    resumed = train_ner(small(tagged / "corpus", tmp_path / "m", **options))
+    assert weights(tmp_path / "m") == weights(tmp_path / "whole")
+    assert resumed.model.given[whole.lexicon.row("unheard")].tolist() == [-1, 3]
 
 
 def test_a_batch_has_each_distinct_word_once_and_the_tags_of_its_tokens(tmp_path: Path):

@@ -221,6 +221,7 @@ def _start_from_vectors(
     matrix, found = vectors.lookup(words)
     has_vector = torch.from_numpy(found)
     model.given.copy_(torch.from_numpy(matrix))
+    model.register_buffer("given", model.given, persistent=False)  # in no saved state: a resumed run has them again
     pace = 0.0 if config.pretrained.freeze else config.pretrained.pace
     model.paces[: len(known)] = torch.where(has_vector[: len(known)], pace, 1.0)
     with torch.no_grad():  # words without a vector are drawn like the given ones, and trained as fast as anything
@@ -277,6 +278,7 @@ def _finish(tagger: Tagger, work: _Prepared, folder: Path, *, state: Path, watch
     report = ner_report(tagger, work.source, split, read=read, log=state / "metrics.jsonl")
     write(state, report)
     watch(Event("note", scores_line(report)))
+    tagger.model.register_buffer("given", tagger.model.given)
     files = {WEIGHTS: pack_weights(tagger.model), _LEXICON: tagger.lexicon.file()}
     save(folder, STAGE, settings=to_plain(tagger.config), files=files, facts=tagger.facts)
 
