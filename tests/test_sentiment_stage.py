@@ -150,11 +150,20 @@ def test_evaluate_scores_any_corpus_with_these_labels(run, finished: Path, tmp_p
     assert re.search(r"^accuracy +\d+\.\d\d  \[.*\]  n=40  scale:percent", outcome.out, re.MULTILINE)
     assert (tmp_path / "r" / "report.html").exists()
     assert "bag_of_words" not in outcome.out  # which would have been learnt from the very texts
+    assert "Coverage" not in (tmp_path / "r" / "report.html").read_text("utf-8")
     outcome = run(*asked)
     assert (outcome.code, outcome.sentences) == (
         2, [f"`text` must be one of the columns body, mark, but is none of them ({other}, line 1); no header line? "
             "Number the columns, as in `--source 1 --target 2`."]
     )  # fmt: skip
+
+
+def test_a_file_of_the_same_name_is_not_the_corpus_of_the_training(run, mine: Path, finished: Path, tmp_path: Path):
+    asked = ("sentiment", "evaluate", "--model", finished, "--out", tmp_path / "r", "--corpus")
+    for corpus, own in ((write(tmp_path / mine.name, rows(90, 5)), False), (mine, True)):
+        outcome = run(*asked, corpus)
+        assert outcome.code == 0, outcome.err
+        assert ("Coverage" in (tmp_path / "r" / "report.html").read_text("utf-8")) is own
 
 
 BASE = "".join(f"the film of {n} is great,good\nthe film of {n} is dull,bad\n" for n in range(40))
