@@ -23,12 +23,13 @@ from nlpseq.training import choose_device, float32
 from nlpseq.vocab import PAD, UNK
 from nlpseq.weights import unpack_weights
 
-__all__ = ["ROWS", "STAGE", "Prediction", "SentimentClassifier", "build_classifier"]
+__all__ = ["ROWS", "STAGE", "STRIDE", "Prediction", "SentimentClassifier", "build_classifier"]
 
 STAGE = "sentiment"
 # Of every step: matrix kernels round differently for another number of rows. Few, or one text alone would take long.
 ROWS = MappingProxyType({"cpu": 8, "cuda": 64})
 STRIDE = 16  # texts are padded to a multiple of it, so that the padded length depends on the text alone
+# (in training too, since oneDNN keeps a primitive for every shape of a batch)
 _AT_ONCE = 2048  # texts whose ids are held together
 
 

@@ -19,7 +19,7 @@ from nlpseq import folders
 from nlpseq.artefact import MANIFEST, read_manifest, save
 from nlpseq.batches import Plan, pad, plan
 from nlpseq.calibration import fit_temperature
-from nlpseq.classifier import STAGE, SentimentClassifier, build_classifier
+from nlpseq.classifier import STAGE, STRIDE, SentimentClassifier, build_classifier
 from nlpseq.config import to_plain
 from nlpseq.corpora import Corpus, corpus_path, corpus_version
 from nlpseq.cuts import PARTS
@@ -50,9 +50,6 @@ from nlpseq.weights import WEIGHTS, pack_weights
 __all__ = ["LabelBatch", "SentimentTask", "evaluate_sentiment", "train_sentiment"]
 
 
-_MULTIPLE = 16  # that widths are rounded up to, since oneDNN keeps a primitive for every shape of a batch
-
-
 class LabelBatch(NamedTuple):
     """A batch as the model takes it."""
 
@@ -74,12 +71,12 @@ class SentimentTask:
 
     def plan(self, epoch: int) -> Plan:
         """Return the epoch's batches, of like length."""
-        widths = -(-self.data.tokens.lengths // _MULTIPLE) * _MULTIPLE
+        widths = -(-self.data.tokens.lengths // STRIDE) * STRIDE
         return plan([widths], self.batch_tokens, seed=self.seed, epoch=epoch)
 
     def batch(self, rows: npt.NDArray[np.int64]) -> LabelBatch:
         """Return the examples of these numbers."""
-        tokens, lengths = pad(self.data.tokens, rows, multiple=_MULTIPLE)
+        tokens, lengths = pad(self.data.tokens, rows, multiple=STRIDE)
         return LabelBatch(tokens, lengths, torch.from_numpy(self.data.labels[rows]), len(rows))
 
     def loss(self, batch: LabelBatch, done: float = 0.0) -> tuple[Tensor, Tensor, int]:
