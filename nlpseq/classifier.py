@@ -19,16 +19,17 @@ from nlpseq.labelled import cut, readable
 from nlpseq.nn.classifier import ClassifierDropout, ClassifierShape, Convolution, TextClassifier
 from nlpseq.settings import SentimentConfig
 from nlpseq.tokenizer import Tokenizer
-from nlpseq.training import choose_device
+from nlpseq.training import choose_device, float32
 from nlpseq.vocab import PAD, UNK
 from nlpseq.weights import unpack_weights
 
-__all__ = ["ROWS", "STAGE", "Prediction", "SentimentClassifier", "build_classifier"]
+__all__ = ["ROWS", "STAGE", "STRIDE", "Prediction", "SentimentClassifier", "build_classifier"]
 
 STAGE = "sentiment"
 # Of every step: matrix kernels round differently for another number of rows. Few, or one text alone would take long.
 ROWS = MappingProxyType({"cpu": 8, "cuda": 64})
 STRIDE = 16  # texts are padded to a multiple of it, so that the padded length depends on the text alone
+# (in training too, since oneDNN keeps a primitive for every shape of a batch)
 _AT_ONCE = 2048  # texts whose ids are held together
 
 
@@ -151,11 +152,9 @@ class SentimentClassifier:
         answers: dict[int, _Answer] = {}
         for group in alike([-(-len(each) // STRIDE) * STRIDE for each in ids], ROWS[self.device.type]):
             tokens, lengths = self._padded([ids[number] for number in group])
-            if explain:
-                logits, weights = self._weighed(tokens, lengths)
-            else:
-                with torch.inference_mode():
-                    logits, weights = self.model(tokens, lengths).cpu(), None
+            with torch.inference_mode(), float32():
+                logits = self.model(tokens, lengths).cpu()
+            weights = self._weighed(tokens, lengths, logits.argmax(1, keepdim=True)) if explain else None
             for row, number in enumerate(group):
                 told = [] if weights is None else weights[row, : len(ids[number])].tolist()
                 answers[number] = _Answer(logits[row], told)
@@ -172,13 +171,13 @@ class SentimentClassifier:
         lengths = [len(row) for row in ids] + [1] * (rows - len(ids))
         return torch.from_numpy(tokens).to(self.device), torch.tensor(lengths, device=self.device)
 
-    def _weighed(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits (B, C) and how much each token speaks for its row's label (B, S), in logits."""
+    def _weighed(self, tokens: Tensor, lengths: Tensor, best: Tensor) -> Tensor:
+        """Return how much each token speaks for its row's label (B, S), in logits; best: (B, 1), the labels."""
         vectors = self.model.embedding(tokens).detach().requires_grad_()
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # cuDNN has gradients in training only
             logits = self.model.read(vectors, lengths)
-            best = logits.argmax(1, keepdim=True)
-            chosen = logits.gather(1, best).sum()
+            chosen = logits.gather(1, best.to(logits.device)).sum()
             margin = chosen - (logits.sum() - chosen) / (logits.shape[1] - 1)
             (gradient,) = torch.autograd.grad(margin, [vectors])
-        return logits.detach().cpu(), (gradient * vectors.detach()).sum(2).float().cpu()
+        weights: Tensor = (gradient * vectors.detach()).sum(2).float()
+        return weights.cpu()

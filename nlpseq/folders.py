@@ -33,6 +33,11 @@ def fingerprint(config: object, **inputs: str) -> dict[str, Any]:
     return plain | {f"{_TEXT}{name}": value for name, value in inputs.items()} | {"nlpseq": nlpseq.__version__}
 
 
+def stamp_in(wanted: Mapping[str, Any], name: str) -> str:
+    """Return the stamp of what is called so that a fingerprint was made with; empty for none."""
+    return str(wanted.get(f"{_TEXT}{name}", ""))
+
+
 def stamp(path: str | Path | None) -> str:
     """Return what tells whether a corpus or a model of one's own has changed: a hash of its content, empty for none.
 

@@ -16,7 +16,7 @@ from nlpseq.errors import UsageError, sentence
 from nlpseq.losses import linear_cross_entropy
 from nlpseq.nn.lm import LMDropout, LMShape, RecurrentLM
 from nlpseq.settings import LMConfig, WritingConfig
-from nlpseq.training import choose_device
+from nlpseq.training import choose_device, float32
 from nlpseq.units import Ids, Units, pieces, units_from_files
 from nlpseq.vocab import EOS, GO, PAD, UNK
 from nlpseq.weights import unpack_weights
@@ -118,6 +118,7 @@ class LanguageModel:
             raise UsageError(sentence("texts", "be a list of texts", texts))
         return [self._score(text) for text in texts]
 
+    @float32()
     @torch.inference_mode()
     def _score(self, text: str) -> Scored:
         ids = self._ids(text)
@@ -139,7 +140,8 @@ class LanguageModel:
     def _write(self, start: Sequence[int], how: WritingConfig, count: int) -> Iterator[list[int]]:
         """Yield the next unit of each text; each costs one step, whatever stands before it."""
         dice = torch.Generator().manual_seed(how.seed)
-        features, state = self.model(torch.tensor([[EOS, *start]], device=self.device))
+        with float32():
+            features, state = self.model(torch.tensor([[EOS, *start]], device=self.device))
         logits = self.model.output(features[:, -1]).expand(count, -1)
         state = state.expand(count, -1, -1)
         alive = np.ones(count, bool)
@@ -185,6 +187,7 @@ def choose(logits: Tensor, how: WritingConfig, dice: torch.Generator) -> Tensor:
     return torch.multinomial(shares, 1, generator=dice)[:, 0]
 
 
+@float32()
 @torch.inference_mode()
 def held_out(model: RecurrentLM, ids: Ids, *, streams: int = 1) -> Held:
     """Return the loss over a whole text in one pass that carries its state from beginning to end.
@@ -216,6 +219,7 @@ def held_out(model: RecurrentLM, ids: Ids, *, streams: int = 1) -> Held:
     return Held(float(nats), len(targets), int((targets == EOS).sum()))
 
 
+@float32()
 @torch.inference_mode()
 def cold(model: RecurrentLM, ids: Ids) -> Held:
     """Return the loss over windows of 256 units that each begin without any context, as nanoGPT evaluates.
@@ -239,6 +243,7 @@ def _cross_entropy(model: RecurrentLM, features: Tensor, targets: Tensor) -> Ten
     return linear_cross_entropy(features, model.output.weight, model.output.bias, targets)[1]
 
 
+@float32()
 @torch.inference_mode()
 def log_normaliser(model: RecurrentLM, ids: Ids) -> tuple[float, float]:
     """Return mean and deviation of log Z, in nats, over the first 4,096 contexts of a text: 0 is normalised."""

@@ -24,6 +24,8 @@ from nlpseq.word_bag import word_bag_baseline
 __all__ = ["scores_line", "sentiment_report"]
 
 _BASELINE_ROWS = 50_000  # training texts up to which the baseline of words without order is worked out
+_BASELINE_WORK = 500_000  # and texts times classes: its weights are updated as a whole, so that both cost time
+_WIDEST = 20  # classes of a table of confusions that can be read
 _SHOWN = 10  # texts of each kind
 _CARRIED = 0.25  # of a text's strongest word, from where on a word is coloured
 
@@ -52,12 +54,14 @@ def sentiment_report(
     name: str,
     train: Iterable[Example] | None = None,
     log: Path | None = None,
+    own: bool = False,
 ) -> Report:
     """Return scores, confusions, calibration and explained samples of a classifier on labelled examples.
 
     split, name: of the examples and of their corpus; train: for the baselines; log: `metrics.jsonl` of the training,
-    for the curves. Texts without a token and examples without a label are left out and counted. Raises CorpusError
-    where none is left, and for a label that the classifier does not know.
+    for the curves; own: whether this is the corpus of the training, which alone has curves and coverage. Texts without
+    a token and examples without a label are left out and counted. Raises CorpusError where none is left, and for a
+    label that the classifier does not know.
     """
     started = time.perf_counter()
     rows = list(examples)
@@ -73,7 +77,6 @@ def sentiment_report(
     ]
     if not found:
         raise CorpusError(sentence(split, "have at least one text with a label", "without one", name, quote=False))
-    own = classifier.facts["corpus"] == name  # curves and coverage are of the training's corpus
     mistakes = sorted((one for one in found if not one.right), key=lambda one: -one.confidence)
     right = [one for one in found if one.right]
     blocks = [
@@ -90,7 +93,7 @@ def sentiment_report(
         stage=STAGE,
         corpus=f"{name} ({', '.join(classifier.facts['columns'])})",
         split=split,
-        scores=_scores(classifier, found, train),
+        scores=_scores(classifier, found, train, fitted=own and split == "validation"),
         seconds=round(time.perf_counter() - started, 3),
         settings={k: v for k, v in classifier.facts["fingerprint"].items() if v not in ("", None)},
         counts=_counts(classifier, rows, found, seconds),
@@ -111,11 +114,13 @@ def _refuse_unknown(examples: Iterable[Example], classes: Sequence[str]) -> None
 
 
 def _scores(
-    classifier: SentimentClassifier, found: Sequence[_Found], train: Iterable[Example] | None
+    classifier: SentimentClassifier, found: Sequence[_Found], train: Iterable[Example] | None, *, fitted: bool
 ) -> dict[str, Score]:
+    """Return all scores; fitted: whether these are the texts that the temperature was fitted on."""
     hits, n = sum(one.right for one in found), len(found)
     signature = f"bins:15|width:equal|temperature:{classifier.facts['temperature']:.4g}"
     before = signature.replace(f"temperature:{classifier.facts['temperature']:.4g}", "temperature:1")
+    signature += "|fitted:on these texts" if fitted else ""
     scores = {
         "accuracy": metrics.accuracy(hits, n),
         "ece": Score(expected_calibration_error(*_calibration(found)), None, None, n, signature),
@@ -130,7 +135,7 @@ def _baselines(classes: Sequence[str], found: Sequence[_Found], train: Iterable[
         return {}
     numbers = {label: number for number, label in enumerate(classes)}
     known = [(one.text, numbers[one.label]) for one in train if one.label in numbers and one.text.strip()]
-    if not known or len(known) > _BASELINE_ROWS:
+    if not known or len(known) > _BASELINE_ROWS or len(known) * len(classes) > _BASELINE_WORK:
         return {}
     commonest = Counter(label for _, label in known).most_common(1)[0][0]
     answers = word_bag_baseline(known, [one.example.text for one in found], len(classes))
@@ -186,9 +191,10 @@ def _curves(log: Path | None) -> list[Block]:
 
 def _confusions(classes: Sequence[str], found: Sequence[_Found]) -> list[Block]:
     pairs = Counter((one.wanted, str(one.prediction.label)) for one in found)
-    shown = classes[:20]  # a wider table cannot be read
+    shown = classes[:_WIDEST]
+    note = f"The first {_WIDEST} of {len(classes):,} labels." if len(classes) > _WIDEST else ""
     rows = [(wanted, *(pairs[wanted, given] for given in shown)) for wanted in shown]
-    table = Table("Confusion matrix", ("right label", *(f"given {label}" for label in shown)), rows)
+    table = Table("Confusion matrix", ("right label", *(f"given {label}" for label in shown)), rows, note)
     each = []
     for label in classes:
         hits, wanted = pairs[label, label], sum(n for (w, _), n in pairs.items() if w == label)
@@ -208,7 +214,7 @@ def _explained(classifier: SentimentClassifier, title: str, chosen: Sequence[_Fo
     """Return texts with the words coloured that carried the decision."""
     rows: list[tuple[str | Sequence[Span], ...]] = []
     for one, told in zip(chosen, classifier.predict_fully([c.example.text for c in chosen], explain=True), strict=True):
-        rows.append((one.wanted, f"{told.label}, {100 * one.confidence:.1f} %", _coloured(told)))
+        rows.append((one.wanted, f"{one.prediction.label}, {100 * one.confidence:.1f} %", _coloured(told)))
     note = "Green words spoke for the label that was given, red ones against it: gradient times input."
     return Samples(title, ("right label", "given", "text as it was read"), rows, note=note)
 

@@ -23,7 +23,7 @@ from nlpseq.tagged import pieces
 from nlpseq.tagged_ids import Lexicon
 from nlpseq.tags import OUTSIDE, follows, spans
 from nlpseq.text import Token, tokenize
-from nlpseq.training import choose_device
+from nlpseq.training import choose_device, float32
 from nlpseq.vocab import UNK
 from nlpseq.weights import unpack_weights
 
@@ -206,7 +206,8 @@ class Tagger:
             lengths = [len(parts[number]) for number in group] + [1] * (ROWS - len(group))
             sizes = torch.tensor(lengths, device=self.device)
             index = torch.from_numpy(words).to(self.device)
-            scores = self.model(rows[index], spelt[index], sizes)
+            with float32():
+                scores = self.model(rows[index], spelt[index], sizes)
             yield group, self.model.chain.lattice(scores, sizes)
 
     def _spelt(self, letters: Sequence[Sequence[int]]) -> Tensor:
@@ -217,7 +218,8 @@ class Tagger:
             for place, number in enumerate(group):
                 table[place, : len(letters[number])] = letters[number]
             sizes = torch.tensor([len(letters[n]) for n in group] + [1] * (WORDS - len(group)), device=self.device)
-            features = self.model.spell(torch.from_numpy(table).to(self.device), sizes)
+            with float32():
+                features = self.model.spell(torch.from_numpy(table).to(self.device), sizes)
             if not len(found):
                 found = features.new_empty(len(letters), features.shape[1])
             found[torch.tensor(group, device=self.device)] = features[: len(group)]

@@ -19,7 +19,7 @@ from nlpseq.pairs import language
 from nlpseq.search import Found, greedy
 from nlpseq.settings import TranslateConfig
 from nlpseq.tokenizer import Encoded, Tokenizer
-from nlpseq.training import choose_device
+from nlpseq.training import choose_device, float32
 from nlpseq.vocab import EOS, GO, PAD
 from nlpseq.weights import unpack_weights
 
@@ -132,6 +132,7 @@ class Translator:
         counts = (restored.restored, restored.dropped, restored.unused)
         return Translation(restored.text, score, tokens, *counts, unknown, cut)
 
+    @float32()
     @torch.inference_mode()
     def _search(self, sources: Sequence[Sequence[int]]) -> Found:
         """Return ids and score of each source: all are encoded, those of one padded length together, then decoded."""

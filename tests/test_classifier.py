@@ -108,7 +108,7 @@ def test_an_explanation_is_gradient_times_input(settings):
     classifier.model.double()
     text = " ".join(WORDS[:12])
     (found,) = classifier.predict_fully([text, "ba"], explain=True)[:1]
-    assert found.probabilities == pytest.approx(classifier.predict_fully([text])[0].probabilities, abs=1e-6)
+    assert found.probabilities == classifier.predict_fully([text])[0].probabilities
     ids = torch.tensor([classifier.tokenizer.encode(text)])
     vectors, best = classifier.model.embedding(ids).detach(), classifier.classes.index(found.label)
 
@@ -123,6 +123,25 @@ def test_an_explanation_is_gradient_times_input(settings):
         more[0, place] *= 1 + 1e-6
         less[0, place] *= 1 - 1e-6
         assert weight == pytest.approx((margin(more) - margin(less)) / 2e-6, rel=1e-3, abs=1e-6)
+
+
+def test_an_explanation_is_of_the_plain_answer_however_gradients_are_rounded(classifier, monkeypatch):
+    some, read = texts(9), classifier.model.read
+    monkeypatch.setattr(classifier.model, "read", lambda e, n: read(e, n) * (-1 if e.requires_grad else 1))
+    plain, told = classifier.predict_fully(some), classifier.predict_fully(some, explain=True)
+    assert [one._replace(words=[]) for one in told] == plain
+
+
+def test_answers_are_whole_float32(classifier, monkeypatch):
+    seen, read = [], classifier.model.read
+    monkeypatch.setattr(
+        classifier.model, "read", lambda e, n: seen.append(torch.backends.cudnn.allow_tf32) or read(e, n)
+    )
+    before = torch.backends.cudnn.allow_tf32
+    classifier.predict(texts(2))
+    assert seen
+    assert not any(seen)
+    assert torch.backends.cudnn.allow_tf32 == before
 
 
 @pytest.mark.parametrize("units", ["word", "bpe"])

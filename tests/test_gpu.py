@@ -78,9 +78,43 @@ def test_training_and_translating_on_cuda(tmp_path: Path):
     assert Translator.load(tmp_path / "m", device="cpu").translate(texts) == [one.text for one in together]
 
 
+def test_a_classifiers_training_step_never_waits_for_the_device(tmp_path: Path):
+    from test_sentiment_stage import rows, write
+    from test_sentiment_stage import small as small_sentiment
+
+    from nlpseq.classifier import build_classifier
+    from nlpseq.cuts import untold
+    from nlpseq.labelled import classes_of, encode_labelled, labelled_splits, open_labelled, readable
+    from nlpseq.settings import LabelConfig
+    from nlpseq.stages.sentiment import SentimentTask
+    from nlpseq.tokenizer import Tokenizer
+
+    path = write(tmp_path / "r.csv", rows(300))
+    drops = {"word_dropout": 0.2, "recurrent_dropout": 0.2, "conv": 8, "layers": 2, "label_smoothing": 0.1}
+    config = small_sentiment(path, tmp_path / "m", device="cuda", **drops)
+    train = labelled_splits(*open_labelled(str(path), LabelConfig()))["train"]
+    tokenizer = Tokenizer.train((readable(one.text, config.vocabulary) for one in train), config.vocabulary)
+    classes = list(classes_of(train, "r.csv"))
+    data = encode_labelled(
+        train, classes, tokenizer=tokenizer, path=tmp_path / "train", reading=config.reading, told=untold
+    )
+    model = build_classifier(config, len(tokenizer), len(classes))
+    task = SentimentTask(model, data, 800, 1, config.label_smoothing)
+    device = torch.device("cuda", 0)
+    run = begin(model, config.training, seed=1, device=device, world=World(), batches=len(task.plan(0)))
+    steps = fit(run, task)
+    next(steps)  # kernels are chosen and memory is taken in the first step
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(5):
+            next(steps)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_classifying_on_cuda(tmp_path: Path, cell: str):
-    """Training never waits for the device; answers do not depend on neighbours, and are the CPU's within rounding."""
+    """Answers do not depend on neighbours, and are the CPU's within rounding."""
     from test_sentiment_stage import rows, write
     from test_sentiment_stage import small as small_sentiment
 

@@ -28,7 +28,7 @@ def examples(classifier):
 
 @pytest.fixture(scope="module")
 def report(classifier, examples):
-    return sentiment_report(classifier, examples, "test", name="mine", train=examples[:20])
+    return sentiment_report(classifier, examples, "test", name="mine", train=examples[:20], own=True)
 
 
 def test_scores_are_those_of_their_definition(classifier, examples, report):
@@ -74,6 +74,39 @@ def test_mistakes_come_surest_first_with_the_words_that_carried_them_coloured(re
     for _, _, spans in (*worst.rows, *right.rows):
         assert {span.tone for span in spans} <= {"", "good", "bad"}
         assert any(span.tone for span in spans)
+
+
+def test_green_words_spoke_for_the_label_and_red_ones_against_it(classifier, examples, report):
+    _, right = (block for block in report.blocks if isinstance(block, Samples))
+    (told,) = classifier.predict_fully([examples[0].text], explain=True)
+    weights = dict(told.words)
+    tones = {weights[span.text] > 0: span.tone for span in right.rows[0][2] if span.tone and span.text in weights}
+    assert tones == {True: "good", False: "bad"}
+
+
+def test_what_is_not_of_the_trainings_corpus_has_no_curves_and_no_coverage(classifier, examples):
+    other = sentiment_report(classifier, examples, "test", name="mine")
+    assert "Coverage" not in {block.title for block in other.blocks if isinstance(block, Table)}
+
+
+def test_an_error_on_the_texts_of_the_temperature_says_so(classifier, examples):
+    for own, split, said in ((True, "validation", True), (True, "test", False), (False, "validation", False)):
+        found = sentiment_report(classifier, examples, split, name="mine", own=own).scores
+        assert ("fitted:on these texts" in found["ece"].signature) is said
+        assert "fitted" not in found["ece_uncalibrated"].signature
+
+
+def test_more_labels_than_can_be_shown_are_said():
+    many = made(classes=[f"c{n}" for n in range(21)])
+    rows = [Example(text, f"c{n}", f"line {n}") for n, text in enumerate(texts(21))]
+    found = sentiment_report(many, rows, "test", name="mine")
+    assert next(b for b in found.blocks if isinstance(b, Table)).note == "The first 20 of 21 labels."
+
+
+def test_the_baseline_is_left_out_where_it_would_take_long(classifier, examples, monkeypatch):
+    monkeypatch.setattr("nlpseq.sentiment_report._BASELINE_WORK", 39)
+    found = sentiment_report(classifier, examples, "test", name="mine", train=examples[:20])
+    assert "accuracy_bag_of_words" not in found.scores
 
 
 def test_it_can_be_written(tmp_path, report):

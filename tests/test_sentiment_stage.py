@@ -14,6 +14,7 @@ from conftest import state_folder
 
 from nlpseq import SentimentClassifier, SentimentConfig, WorkError, configure, loop, train_sentiment
 from nlpseq.artefact import MANIFEST
+from nlpseq.stages import sentiment as stage
 from nlpseq.stages.sentiment import SentimentTask
 from nlpseq.vocab import NUM, UNK
 
@@ -150,11 +151,20 @@ def test_evaluate_scores_any_corpus_with_these_labels(run, finished: Path, tmp_p
     assert re.search(r"^accuracy +\d+\.\d\d  \[.*\]  n=40  scale:percent", outcome.out, re.MULTILINE)
     assert (tmp_path / "r" / "report.html").exists()
     assert "bag_of_words" not in outcome.out  # which would have been learnt from the very texts
+    assert "Coverage" not in (tmp_path / "r" / "report.html").read_text("utf-8")
     outcome = run(*asked)
     assert (outcome.code, outcome.sentences) == (
         2, [f"`text` must be one of the columns body, mark, but is none of them ({other}, line 1); no header line? "
             "Number the columns, as in `--source 1 --target 2`."]
     )  # fmt: skip
+
+
+def test_a_file_of_the_same_name_is_not_the_corpus_of_the_training(run, mine: Path, finished: Path, tmp_path: Path):
+    asked = ("sentiment", "evaluate", "--model", finished, "--out", tmp_path / "r", "--corpus")
+    for corpus, own in ((write(tmp_path / mine.name, rows(90, 5)), False), (mine, True)):
+        outcome = run(*asked, corpus)
+        assert outcome.code == 0, outcome.err
+        assert ("Coverage" in (tmp_path / "r" / "report.html").read_text("utf-8")) is own
 
 
 BASE = "".join(f"the film of {n} is great,good\nthe film of {n} is dull,bad\n" for n in range(40))
@@ -170,6 +180,8 @@ BASE = "".join(f"the film of {n} is great,good\nthe film of {n} is dull,bad\n" f
         ("text,label\n" + BASE.replace("bad", "").replace("good", ""), (), "but is without one (a.csv)."),
         ("text,label\n" + BASE, ("--mask-per", "row"), "must be given with --recurrent-dropout, but is alone"),
         ("text,label\n" + BASE, ("--conv-pool", "2"), "`conv_pool` must be given with --conv, but is alone"),
+        ("text,label\n" + BASE, ("--layer-dropout", "0.1"), "must be given with two --layers or more, but is alone"),
+        ("text,label\n" + BASE, ("--tokenizer", "t", "--units", "bpe"), "`units` must be left out where tokenizer is"),
         ("text,label\n" + BASE, ("--freeze",), "`freeze` must be given with --embeddings, but is alone"),
         ("text,label\n" + BASE + "one,two,three\n", (), "`a.csv` must have 2 columns in every line, but has 3"),
         ("", (), "`a.csv` must hold text, but is empty"),
@@ -273,6 +285,28 @@ def test_a_tokeniser_of_ones_own_is_taken(run, mine: Path, finished: Path, tmp_p
 def test_other_settings_train_too(mine: Path, tmp_path: Path, options: dict[str, object]):
     found = train_sentiment(small(mine, tmp_path / "m", max_steps=3, **options))
     assert found.predict(["the film is superb"])[0] in found.classes
+
+
+def test_a_model_keeps_the_temperature_that_its_validation_asks_for(mine, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(stage, "fit_temperature", lambda logits, targets: seen.append((logits, targets)) or 3.25)
+    found = train_sentiment(small(mine, tmp_path / "m", max_steps=2))
+    assert found.facts["temperature"] == 3.25
+    assert seen[0][0].shape == (15, 3)
+    assert len(seen[0][1]) == 15
+
+
+def test_the_loss_is_smoothed_as_it_is_asked_for(mine, tmp_path, monkeypatch):
+    seen, loss = [], SentimentTask.loss
+
+    def kept(self, batch, done=0.0):
+        seen.append(loss(self, batch, done))
+        return seen[-1]
+
+    monkeypatch.setattr(SentimentTask, "loss", kept)
+    train_sentiment(small(mine, tmp_path / "m", max_steps=1, label_smoothing=0.3))
+    smoothed, plain, _ = seen[0]
+    assert abs(float(smoothed.detach()) - float(plain)) > 1e-4
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -49,7 +49,7 @@ class ClassifierDropout(NamedTuple):
 class TextClassifier(nn.Module):
     """`model(tokens, lengths)` gives logits; `embedding` and `read` are its halves, to ask what each token did.
 
-    The convolution with pooling in front of the recurrence is the CNN-RNN of textbooks (Zhou et al. 2015).
+    The convolution in front of the recurrence is the CNN-RNN of textbooks: Zhou et al. 2015, but with pooling between.
     """
 
     def __init__(self, shape: ClassifierShape, dropout: ClassifierDropout) -> None:

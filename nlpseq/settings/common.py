@@ -101,7 +101,7 @@ class PretrainedConfig:
     embeddings: str | None = setting(
         None,
         "Folder of `nlpseq embed train`, or a file of vectors, that the embeddings start from. They are scaled to the "
-        "deviation that the layer starts with, since a tied output layer needs that.",
+        "deviation that the layer starts with, which the learning rate and a tied output layer count on.",
     )
     freeze: bool = setting(False, "Do not train the given vectors, so scaled.", opposite="fine-tune")
 

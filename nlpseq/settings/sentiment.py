@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar, Literal
 
-from nlpseq.config import setting
+from nlpseq.config import setting, settings_of
 from nlpseq.errors import sentence
 from nlpseq.settings.common import ComputeConfig, PretrainedConfig, RunConfig, TokenizerConfig, TrainingConfig
 
@@ -51,7 +51,12 @@ class ClassifierConfig:
     )
     conv_width: int = setting(5, "Tokens that a filter of the convolution sees.", low=1, high=99, unit="tokens")
     conv_pool: int = setting(4, "Tokens that become one behind it, by their largest value.", low=1, high=64)
-    word_dropout: float = setting(0.1, "Share of tokens that are not seen (Iyyer et al. 2015).", low=0.0, high=0.95)
+    word_dropout: float = setting(
+        0.1,
+        "Share of tokens that are not seen, the others scaled up (Iyyer et al. 2015: not scaled).",
+        low=0.0,
+        high=0.95,
+    )
     dropout: float = setting(0.3, "Dropout on embeddings, one mask per text (locked).", low=0.0, high=0.95)
     layer_dropout: float = setting(0.3, "Dropout between layers, one mask per text.", low=0.0, high=0.95)
     recurrent_dropout: float = setting(
@@ -70,6 +75,13 @@ class ClassifierConfig:
                 option = "recurrent-dropout" if name == "mask_per" else "conv"
                 where = f"option --{name.replace('_', '-')}"
                 yield sentence(name, f"be given with --{option}", "alone", where, quote=False)
+        if self.layers == 1 and self.layer_dropout != ClassifierConfig.layer_dropout:
+            where = "option --layer-dropout"
+            yield sentence("layer_dropout", "be given with two --layers or more", "alone", where, quote=False)
+
+
+def _words() -> TokenizerConfig:
+    return TokenizerConfig(units="word", vocab_size=30_000, lowercase=True, numbers=False)
 
 
 @dataclass(frozen=True)
@@ -83,9 +95,7 @@ class SentimentConfig:
     tokenizer: str | None = setting(
         None, "Folder of a trained tokeniser; when absent one is trained with the settings below."
     )
-    vocabulary: TokenizerConfig = field(
-        default_factory=partial(TokenizerConfig, units="word", vocab_size=30_000, lowercase=True, numbers=False)
-    )
+    vocabulary: TokenizerConfig = field(default_factory=_words)
     reading: ReadingConfig = field(default_factory=ReadingConfig)
     pretrained: PretrainedConfig = field(default_factory=PretrainedConfig)
     model: ClassifierConfig = field(default_factory=ClassifierConfig)
@@ -102,3 +112,7 @@ class SentimentConfig:
         if self.columns.text is not None and self.columns.text == self.columns.label:
             yield sentence("label", "be another column than the text", self.columns.label)
         yield from self.model.faults()
+        usual = _words()
+        for item in settings_of(TokenizerConfig) if self.tokenizer else ():
+            if (value := getattr(self.vocabulary, item.name)) != getattr(usual, item.name):
+                yield sentence(item.name, "be left out where tokenizer is given, which has its own settings", value)

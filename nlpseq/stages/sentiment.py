@@ -19,9 +19,9 @@ from nlpseq import folders
 from nlpseq.artefact import MANIFEST, read_manifest, save
 from nlpseq.batches import Plan, pad, plan
 from nlpseq.calibration import fit_temperature
-from nlpseq.classifier import STAGE, SentimentClassifier, build_classifier
+from nlpseq.classifier import STAGE, STRIDE, SentimentClassifier, build_classifier
 from nlpseq.config import to_plain
-from nlpseq.corpora import Corpus
+from nlpseq.corpora import Corpus, corpus_path, corpus_version
 from nlpseq.cuts import PARTS
 from nlpseq.errors import CorpusError, sentence
 from nlpseq.labelled import (
@@ -44,13 +44,10 @@ from nlpseq.sentiment_report import scores_line, sentiment_report
 from nlpseq.settings import LabelConfig, SentimentConfig
 from nlpseq.staging import Job, train_network, train_stage
 from nlpseq.tokenizer import Tokenizer
-from nlpseq.training import World, set_threads, to_device
+from nlpseq.training import World, float32, set_threads, to_device
 from nlpseq.weights import WEIGHTS, pack_weights
 
 __all__ = ["LabelBatch", "SentimentTask", "evaluate_sentiment", "train_sentiment"]
-
-
-_MULTIPLE = 16  # that widths are rounded up to, since oneDNN keeps a primitive for every shape of a batch
 
 
 class LabelBatch(NamedTuple):
@@ -74,12 +71,12 @@ class SentimentTask:
 
     def plan(self, epoch: int) -> Plan:
         """Return the epoch's batches, of like length."""
-        widths = -(-self.data.tokens.lengths // _MULTIPLE) * _MULTIPLE
+        widths = -(-self.data.tokens.lengths // STRIDE) * STRIDE
         return plan([widths], self.batch_tokens, seed=self.seed, epoch=epoch)
 
     def batch(self, rows: npt.NDArray[np.int64]) -> LabelBatch:
         """Return the examples of these numbers."""
-        tokens, lengths = pad(self.data.tokens, rows, multiple=_MULTIPLE)
+        tokens, lengths = pad(self.data.tokens, rows, multiple=STRIDE)
         return LabelBatch(tokens, lengths, torch.from_numpy(self.data.labels[rows]), len(rows))
 
     def loss(self, batch: LabelBatch, done: float = 0.0) -> tuple[Tensor, Tensor, int]:
@@ -225,6 +222,7 @@ def _facts(work: _Prepared, model: TextClassifier) -> dict[str, Any]:
     }
 
 
+@float32()
 @torch.inference_mode()
 def _logits(task: SentimentTask) -> tuple[Tensor, Tensor]:
     """Return what the model says of all examples, (N, C), and their classes (N,), on the CPU."""
@@ -252,10 +250,10 @@ def _validation(task: SentimentTask) -> Callable[[], dict[str, float]]:
 def _finish(classifier: SentimentClassifier, work: _Prepared, job: Job) -> None:
     """Score and report on the test split into the state folder, then switch the new model in."""
     split = "test" if "test" in work.splits else "validation"
-    job.note(f"Classifying {split}.")
+    job.note(f"Classifying {split}; a yardstick, words without order, is learnt beside it.")
     report = sentiment_report(
         classifier, work.splits[split], split, name=work.corpus.name, train=work.splits["train"],
-        log=job.state / "metrics.jsonl",
+        log=job.state / "metrics.jsonl", own=True,
     )  # fmt: skip
     write(job.state, report)
     job.note(scores_line(report))
@@ -290,7 +288,12 @@ def evaluate_sentiment(
     watch(Event("note", f"Classifying {split} of {opened.name}."))
     log = Path(model) / "metrics.jsonl"
     train = splits["train"] if split in splits and split != "train" else None  # else the yardsticks know the answers
-    report = sentiment_report(classifier, examples, split, name=opened.name, train=train, log=log)
+    version = folders.stamp(corpus_path(corpus, columns=found)) or corpus_version(corpus)
+    own = (classifier.facts["corpus"], folders.stamp_in(classifier.facts["fingerprint"], "corpus")) == (
+        opened.name,
+        version,
+    )
+    report = sentiment_report(classifier, examples, split, name=opened.name, train=train, log=log, own=own)
     folder = Path(out) if out else folders.evaluation_folder(Path(model), opened.name, split)
     write(folder, report)
     watch(Event("note", f"The report is {folder / 'report.html'}."))
