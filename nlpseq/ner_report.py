@@ -22,7 +22,7 @@ from nlpseq.report import Block, Chart, Report, Samples, Series, Table
 from nlpseq.report import Span as Piece
 from nlpseq.tagged import Sentence, TaggedCorpus, Tally
 from nlpseq.tagged_ids import split_up, unknown_type
-from nlpseq.tagger import LONGEST, Tagged, Tagger, read_paths
+from nlpseq.tagger import LONGEST, Tagged, Tagger
 from nlpseq.tags import Span, spans, to_tags
 from nlpseq.vocab import UNK
 
@@ -49,7 +49,7 @@ def fit_span_temperature(tagger: Tagger, held: Sequence[Sentence]) -> float:
 
     def answers(temperature: float) -> Iterator[tuple[float, bool]]:
         for group, lattice in lattices:
-            for number, path in zip(group, read_paths(lattice, temperature, len(group)), strict=True):
+            for number, path in zip(group, tagger.read(lattice, len(group), temperature), strict=True):
                 for one in spans([tagger.lexicon.tags[tag] for tag in path.tags]):
                     yield path.confidence(one.start, one.end), one in wanted[number]
 

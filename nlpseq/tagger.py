@@ -16,18 +16,18 @@ from nlpseq.artefact import load
 from nlpseq.batches import alike
 from nlpseq.config import from_plain
 from nlpseq.errors import UsageError, sentence
-from nlpseq.nn.crf import Lattice, best_paths, path_scores, sums
+from nlpseq.nn.crf import Chain, Lattice, best_paths, path_scores, sums
 from nlpseq.nn.tagger import Dropout, Shape, TaggerNetwork
 from nlpseq.settings import NerConfig
-from nlpseq.tagged import pieces
+from nlpseq.tagged import Sentence, pieces
 from nlpseq.tagged_ids import Lexicon
-from nlpseq.tags import OUTSIDE, follows, spans
+from nlpseq.tags import OUTSIDE, follows, spans, to_tags
 from nlpseq.text import Token, tokenize
 from nlpseq.training import choose_device
 from nlpseq.vocab import UNK
 from nlpseq.weights import unpack_weights
 
-__all__ = ["LONGEST", "STAGE", "Entity", "Tagged", "Tagger", "build_network", "read_paths"]
+__all__ = ["LONGEST", "STAGE", "Entity", "Tagged", "Tagger", "build_network"]
 
 STAGE = "ner"
 ROWS = 32  # of every pass: matrix kernels round differently for another number of rows
@@ -59,12 +59,12 @@ class Tagged(NamedTuple):
     cut: bool  # whether it was too long to be read in one piece
 
 
-class _Path(NamedTuple):
+class TagPath(NamedTuple):
     """The tags of a piece, and what its spans' probabilities are made of, each (T,)."""
 
     tags: list[int]
-    before: npt.NDArray[np.float32]
-    behind: npt.NDArray[np.float32]  # without the token's own score
+    before: npt.NDArray[np.float64]
+    behind: npt.NDArray[np.float64]  # without the token's own score
     steps: npt.NDArray[np.float64]  # summed up over the tokens so far
     total: float
 
@@ -91,11 +91,16 @@ def build_network(config: NerConfig, lexicon: Lexicon) -> TaggerNetwork:
         spelling=m.characters,
         unknown=UNK,
     )
-    around = [*lexicon.tags, OUTSIDE]
-    free = m.output == "softmax"
-    allowed = [[free or follows(before, tag, "iobes") for tag in around] for before in around]
+    allowed = _moves(lexicon.tags, free=m.output == "softmax")
     dropout = Dropout(m.dropout, m.layer_dropout, m.recurrent_dropout)
-    return TaggerNetwork(shape, dropout, torch.tensor(allowed, device="cpu"), trained=m.output == "crf")
+    return TaggerNetwork(shape, dropout, allowed, trained=m.output == "crf")
+
+
+def _moves(tags: Sequence[str], *, free: bool = False) -> Tensor:
+    """Return which tag may follow which, as `Chain` takes it; free: any may."""
+    around = [*tags, OUTSIDE]
+    allowed = [[free or follows(before, tag, "iobes") for tag in around] for before in around]
+    return torch.tensor(allowed, device="cpu")
 
 
 class Tagger:
@@ -169,7 +174,10 @@ class Tagger:
             for start in ends[:-1] if spelt else ():
                 path = next(paths)
                 part = [self.lexicon.tags[tag] for tag in path.tags]
-                for kind, a, b in spans(part):
+                marked = spans(part)
+                if len(ends) > 2:  # what each tag by itself leaves open does not go on in the next piece
+                    part = to_tags(marked, len(part), "iobes")
+                for kind, a, b in marked:
                     first, last = spelt[start + a], spelt[start + b - 1]
                     sure = path.confidence(a, b)
                     shown = text[first.start : last.end]
@@ -178,14 +186,29 @@ class Tagger:
             found.append(Tagged(text, [token.text for token in spelt], tags, entities, len(ends) > 2))
         return found
 
-    def _paths(self, parts: Sequence[Sequence[str]]) -> Iterator[_Path]:
+    def _paths(self, parts: Sequence[Sequence[str]]) -> Iterator[TagPath]:
         """Yield the best path of each piece, in order."""
         for begin in range(0, len(parts), _AT_ONCE):
             block = parts[begin : begin + _AT_ONCE]
-            found: dict[int, _Path] = {}
+            found: dict[int, TagPath] = {}
             for group, lattice in self.lattices(block):
-                found |= zip(group, read_paths(lattice, self.temperature, len(group)), strict=True)
+                found |= zip(group, self.read(lattice, len(group), self.temperature), strict=True)
             yield from (found[number] for number in range(len(block)))
+
+    @torch.inference_mode()
+    def read(self, lattice: Lattice, count: int, temperature: float) -> list[TagPath]:
+        """Return the best path of each of the first `count` rows, and what makes the probabilities of its spans.
+
+        These are shares of the legal paths, also where each tag is taken by itself: an entity stands in one of them.
+        """
+        tags = marks = best_paths(lattice)
+        if self.config.model.output == "softmax":
+            rows = [[self.lexicon.tags[tag] for tag in row] for row in tags.tolist()]
+            legal = [self.lexicon.tag_ids(Sentence(row, spans(row))) for row in rows]  # padding is O
+            marks = torch.tensor(legal, device=tags.device)
+            chain = Chain(_moves(self.lexicon.tags).to(tags.device), trained=False)
+            lattice = chain.lattice(lattice.emissions, lattice.lengths)
+        return _read(lattice.cooled(temperature), tags, marks, count)
 
     @torch.inference_mode()
     def lattices(self, parts: Sequence[Sequence[str]]) -> Iterator[tuple[list[int], Lattice]]:
@@ -224,24 +247,23 @@ class Tagger:
         return found
 
 
-@torch.inference_mode()
-def read_paths(lattice: Lattice, temperature: float, count: int) -> Iterator[_Path]:
-    """Yield the best path of each of the first `count` rows, and what makes the probabilities of its spans."""
-    tags = best_paths(lattice)
-    cooled = lattice.cooled(temperature)
-    before, behind, total = sums(cooled)
-    own = cooled.emissions.gather(2, tags[..., None])[..., 0]
-    steps = path_scores(cooled, tags).double().cumsum(1)
-    ahead = behind.gather(2, tags[..., None])[..., 0] - own
-    parts = (tags, before.gather(2, tags[..., None])[..., 0], ahead, steps)
-    table = [part[:count].cpu().numpy() for part in parts]
-    for row, (length, whole) in enumerate(zip(lattice.lengths[:count].tolist(), total.tolist(), strict=False)):
-        path, first, last, summed = (part[row, :length] for part in table)
-        # The last step holds the end's score, which belongs to what lies behind the span.
-        if length > 1:
-            summed = summed.copy()
-            summed[-1] -= float(cooled.ends[path[-1]])
-        yield _Path(path.tolist(), first, last, summed, whole)
+def _read(lattice: Lattice, tags: Tensor, marks: Tensor, count: int) -> list[TagPath]:
+    """Return the first `count` rows of tags, with the sums along `marks`; both (B, T)."""
+    before, behind, total = sums(lattice)
+    own = lattice.emissions.gather(2, marks[..., None])[..., 0]
+    steps = path_scores(lattice, marks).double().cumsum(1)
+    ahead = behind.gather(2, marks[..., None])[..., 0] - own
+    ends = lattice.ends[marks.gather(1, (lattice.lengths - 1)[:, None])[:, 0]]
+    # All at once, as each look at a tensor waits for the device.
+    table = torch.stack([tags, before.gather(2, marks[..., None])[..., 0], ahead, steps])[:, :count].cpu().numpy()
+    whole = torch.stack([lattice.lengths, total, ends])[:, :count].tolist()
+    found = []
+    for row, (length, sum_of_all, end) in enumerate(zip(*whole, strict=True)):
+        path, first, last, summed = table[:, row, : int(length)]
+        if length > 1:  # the last step holds the end's score, which belongs to what lies behind the span
+            summed[-1] -= end
+        found.append(TagPath(path.astype(int).tolist(), first, last, summed, sum_of_all))
+    return found
 
 
 def _padded(length: int) -> int:

@@ -19,7 +19,7 @@ from nlpseq.settings import NerConfig
 from nlpseq.tagged import Sentence
 from nlpseq.tagged_ids import Lexicon
 from nlpseq.tagger import LONGEST, ROWS, build_network
-from nlpseq.tags import illegal_places, spans
+from nlpseq.tags import illegal_places, spans, to_tags
 from nlpseq.vocab import SPECIALS, UNK
 
 WORDS = ["Ada", "Lee", "lives", "in", "Rome", ".", "3.5", "ünïcode", "x" * 60]
@@ -100,25 +100,36 @@ def test_tags_are_legal_unless_softmax_takes_each_by_itself():
 
 
 @pytest.mark.parametrize("output", ["crf", "legal", "softmax"])
-def test_a_confidence_is_the_share_of_all_paths_that_have_the_span(output: str):
+def test_a_confidence_is_the_share_of_the_legal_paths_that_have_the_span(output: str):
     tagger = random_tagger(output=output)
     tags, seen = tagger.lexicon.tags, 0
-    for tokens in [["Ada"], ["Ada", "Lee"], ["in", "Rome", "Lee"], ["Lee", "Ada", "in"]]:
+    for tokens in [["Ada"], ["Ada", "Lee"], ["in", "Rome", "Lee"], ["Lee", "Ada", "in"], ["Rome", "x", "Lee"]]:
         ((_, lattice),) = tagger.lattices([tokens])
         cooled = lattice.cooled(1.3)
         weights: dict[tuple[int, ...], float] = {}
         for path in itertools.product(range(len(tags)), repeat=len(tokens)):
+            if illegal_places([tags[tag] for tag in path], "iobes"):
+                continue
             score = float(cooled.starts[path[0]] + cooled.ends[path[-1]])
             score += sum(float(cooled.emissions[0, place, tag]) for place, tag in enumerate(path))
             score += sum(float(cooled.transitions[a, b]) for a, b in itertools.pairwise(path))
             weights[path] = math.exp(score)
         (found,) = tagger.tag_tokens([tokens])
+        legal = to_tags(spans(found.tags), len(tokens), "iobes")
         for entity in found.entities:
-            wanted = [tags.index(tag) for tag in found.tags[entity.first : entity.last + 1]]
+            wanted = [tags.index(tag) for tag in legal[entity.first : entity.last + 1]]
             share = sum(w for path, w in weights.items() if list(path[entity.first : entity.last + 1]) == wanted)
             assert entity.confidence == pytest.approx(share / sum(weights.values()), abs=1e-4)
             seen += 1
     assert seen
+
+
+def test_entities_are_those_that_the_tags_mark_also_of_a_sentence_in_pieces(monkeypatch):
+    monkeypatch.setattr("nlpseq.tagger.LONGEST", 8)
+    tagger, draw = random_tagger(output="softmax"), random.Random(8)
+    for found in tagger.tag_tokens([draw.choices(WORDS, k=60) for _ in range(20)]):
+        assert found.cut
+        assert [(one.type, one.first, one.last + 1) for one in found.entities] == spans(found.tags)
 
 
 def test_a_temperature_changes_confidences_and_no_tag():
