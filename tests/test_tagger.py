@@ -65,7 +65,7 @@ def test_neighbours_and_order_change_nothing(settings: dict[str, object]):
     assert [shuffled[order.index(place)] for place in range(len(sentences))] == together
     for place in range(0, len(sentences), 7):
         assert tagger.tag_tokens(sentences[place : place + 1]) == together[place : place + 1]
-        assert tagger.tag_tokens(sentences[place : place + ROWS + 1])[0] == together[place]
+        assert tagger.tag_tokens(sentences[place : place + ROWS["cpu"] + 1])[0] == together[place]
 
 
 def test_spans_are_those_of_the_original_text(tagged: Path):
