@@ -20,7 +20,7 @@ from nlpseq.loop import read_record
 from nlpseq.metrics import Score, accuracy
 from nlpseq.report import Block, Chart, Report, Samples, Series, Table
 from nlpseq.report import Span as Piece
-from nlpseq.tagged import Sentence, TaggedCorpus, Tally
+from nlpseq.tagged import Sentence, TaggedCorpus, Tally, may_lack_types
 from nlpseq.tagged_ids import split_up, unknown_type
 from nlpseq.tagger import LONGEST, Tagged, Tagger
 from nlpseq.tags import Span, spans, to_tags
@@ -77,18 +77,22 @@ def fit_span_temperature(tagger: Tagger, held: Sequence[Sentence]) -> float:
     return math.exp((low + high) / 2)
 
 
-def ner_report(tagger: Tagger, source: TaggedCorpus, split: str, *, read: Read, log: Path | None = None) -> Report:
+def ner_report(
+    tagger: Tagger, source: TaggedCorpus, split: str, *, read: Read, repair: bool = False, log: Path | None = None
+) -> Report:
     """Return scores, counts and samples of a tagger on a split of a corpus.
 
-    read: gives the sentences of a split, and counts what it met; log: `metrics.jsonl` of the training, for the curves.
-    Raises CorpusError where the split is not there, has no sentence, or a type that the training did not have.
+    read: gives the sentences of a split, and counts what it met; repair: count entities of types that the training did
+    not have as missed, as in a split that nlpseq has cut; log: `metrics.jsonl` of the training, for the curves. Raises
+    CorpusError where the split is not there, has no sentence, or else such a type.
     """
     started, tally = time.perf_counter(), Tally()
     held = list(read(split, tally))
     if not held:
         raise CorpusError(sentence(split, "have at least one sentence", "empty", source.corpus.name, quote=False))
-    for kind in {entity.type for one in held for entity in one.entities} - tagger.lexicon.entities.keys():
-        raise unknown_type(kind, tagger.lexicon, f"{source.corpus.name}, {split}")
+    further = {entity.type for one in held for entity in one.entities} - tagger.lexicon.entities.keys()
+    if further and not may_lack_types(source, split, repair=repair):
+        raise unknown_type(min(further), tagger.lexicon, f"{source.corpus.name}, {split}")
     tagging = time.perf_counter()
     found = tagger.tag_tokens([one.tokens for one in held])
     seconds = time.perf_counter() - tagging
@@ -163,7 +167,7 @@ def _familiarity(tagger: Tagger, found: Sequence[Tagged], held: Sequence[Sentenc
         given = set(_spans(ours))
         for entity in one.entities:
             name = " ".join(one.tokens[entity.start : entity.end])
-            group = "seen" if name in seen[entity.type] else "other_type" if name in anywhere else "unseen"
+            group = "seen" if name in seen.get(entity.type, ()) else "other_type" if name in anywhere else "unseen"
             wanted[group] += 1
             right[group] += entity in given
     return {group: (right[group], wanted[group]) for group in ("seen", "other_type", "unseen")}
@@ -226,7 +230,7 @@ def _worst(tagger: Tagger, found: Sequence[Tagged], held: Sequence[Sentence]) ->
 
 def _sample(ours: Tagged, one: Sentence, tones: Mapping[str, str]) -> tuple[list[Piece], list[Piece]]:
     starts = [0, *accumulate(len(token) + 1 for token in one.tokens)]
-    wanted = [(starts[e.start], starts[e.end] - 1, tones[e.type], e.type) for e in one.entities]
+    wanted = [(starts[e.start], starts[e.end] - 1, tones.get(e.type, "bad"), e.type) for e in one.entities]
     right = set(one.entities)
     given = [
         (e.start, e.end, tones[e.type] if span in right else "bad", f"{e.type} {e.confidence:.2f}")
@@ -251,6 +255,9 @@ def _counts(tagger: Tagger, found: Sequence[Tagged], held: Sequence[Sentence], t
         "tokens": _tokens(held),
         "unknown_words": sum(tagger.lexicon.row(token) == UNK for one in held for token in one.tokens),
         "entities": sum(len(one.entities) for one in held),
+        "entities_of_other_types": sum(
+            one.type not in tagger.lexicon.entities for each in held for one in each.entities
+        ),
         "entities_found": sum(len(one.entities) for one in found),
         "illegal_repaired": tally.illegal,
         "cut_into_pieces": sum(one.cut for one in found),

@@ -141,7 +141,7 @@ def test_a_batch_has_each_distinct_word_once_and_the_tags_of_its_tokens(tmp_path
     people = Sentence(["Ada", "saw", "Ada"], [Span("PER", 0, 1), Span("PER", 2, 3)])
     read = [people, Sentence(["New", "Rome"], [Span("LOC", 0, 2)])]
     lexicon = build_lexicon(read)
-    data = encode_tagged(iter(read), Tally(2), lexicon=lexicon, path=tmp_path / "t", longest=9, place="t")
+    data = encode_tagged(iter(read), Tally(2), lexicon=lexicon, path=tmp_path / "t", longest=9)
     config = configure(NerConfig, corpus="c", out="o", hidden_size=4, embed_size=4)
     task = TaggingTask(build_network(config, lexicon), data, 100, 1, np.zeros(len(lexicon.words), np.float32))
     batch = task.batch(np.array([1, 0]))
@@ -153,17 +153,17 @@ def test_a_batch_has_each_distinct_word_once_and_the_tags_of_its_tokens(tmp_path
     assert ["".join(letters[place]) for place in batch.spellings[1]] == ["Ada", "saw", "Ada"]
     assert lexicon.words.decode(batch.words[0, :2].tolist()) == ["new", "rome"]
     assert [lexicon.tags[tag] for tag in batch.tags[1]] == ["S-PER", "O", "S-PER"]
-    again = encode_tagged(iter([]), Tally(), lexicon=lexicon, path=tmp_path / "t", longest=9, place="t")
+    again = encode_tagged(iter([]), Tally(), lexicon=lexicon, path=tmp_path / "t", longest=9)
     assert again.counts == data.counts
     (tmp_path / "t.tags.ids").write_bytes(b"\1" * 20)
-    remade = encode_tagged(iter(read), Tally(2), lexicon=lexicon, path=tmp_path / "t", longest=9, place="t")
+    remade = encode_tagged(iter(read), Tally(2), lexicon=lexicon, path=tmp_path / "t", longest=9)
     assert remade.tags.ids.tolist() == data.tags.ids.tolist()
 
 
 def test_loss_is_the_same_whatever_stands_beside_a_sentence(tmp_path: Path):
     read = [Sentence(["Ada"] * n, [Span("PER", 0, n)]) for n in (1, 3, 7)]
     lexicon = build_lexicon(read)
-    data = encode_tagged(iter(read), Tally(3), lexicon=lexicon, path=tmp_path / "t", longest=9, place="t")
+    data = encode_tagged(iter(read), Tally(3), lexicon=lexicon, path=tmp_path / "t", longest=9)
     for output in ("crf", "legal"):
         config = configure(NerConfig, corpus="c", out="o", hidden_size=4, embed_size=4, output=output)
         task = TaggingTask(build_network(config, lexicon).eval(), data, 99, 1, np.zeros(len(lexicon.words), np.float32))
@@ -210,8 +210,9 @@ def test_an_unknown_tag_at_evaluation_is_one_sentence(tagged: Path, run, tmp_pat
     (tmp_path / "a.conll").write_text("Ada B-MISC\n\nb O\n\nc O\n")
     common = ("ner", "evaluate", "--model", tagged / "model", "--corpus", tmp_path / "a.conll", "--split", "all")
     outcome = run(*common)
-    said = '`tags` must be of the types of the training (LOC, ORG, PER), but is "MISC" (a.conll, all).'
-    assert (outcome.code, outcome.sentences) == (2, [said])
+    said = '`tags` must be of the types of the training (LOC, ORG, PER), but is "MISC" (a.conll, all; --illegal repair'
+    assert (outcome.code, len(outcome.sentences)) == (2, 1)
+    assert outcome.sentences[0].startswith(said)
     (tmp_path / "a.conll").write_text("Ada I-PER\nx B-PER\n\nb O\n\nc I-LOC\nd I-PER\n")
     outcome = run(*common, "--scheme", "iob2")
     assert (outcome.code, len(outcome.sentences)) == (2, 1)
@@ -242,7 +243,6 @@ def test_faults_of_a_corpus_are_sentences_and_leave_nothing_behind(run, tmp_path
         "a B-X\nb O\n": "must have at least 3 different rows",
         "a X\n\n" + good: 'must be O, or B-, I-, E- or S- with a type, but one is "X"',
         "a I-X\nb B-Y\nc I-Z\n\n" + good: "must be legal IOB2",
-        "a B-Y\nb O\nc O\n\n" + good: '`tags` must be of the types of the training (PER), but is "Y"',
         "": "must hold text, but is empty",
     }
     for text, said in cases.items():
@@ -251,6 +251,27 @@ def test_faults_of_a_corpus_are_sentences_and_leave_nothing_behind(run, tmp_path
         assert (outcome.code, len(outcome.sentences)) == (2, 1), text
         assert said in outcome.sentences[0]
         assert not (tmp_path / "m").exists()
+
+
+def test_a_type_that_train_lacks_is_missed_where_nlpseq_cut_the_file_or_is_asked_to_repair(run, tmp_path: Path):
+    good = "".join(f"Ada{n} B-PER\nleft O\n\n" for n in range(60))
+    (tmp_path / "a.conll").write_text("a B-Y\nb O\nc O\n\n" + good)  # which its hash puts into test
+    outcome = run(*words(tmp_path / "a.conll", tmp_path / "m"))
+    assert (outcome.code, outcome.sentences) == (0, [])
+    assert "test: 1 entities of types that train lacks, counted as missed" in outcome.err
+    common = ("ner", "evaluate", "--model", tmp_path / "m", "--corpus", tmp_path / "a.conll")
+    assert "entities_of_other_types: 1" in run(*common, "--split", "test").out
+    said = (
+        '`tags` must be of the types of the training (PER), but is "Y" '
+        "(a.conll, all; --illegal repair counts such entities as missed)."
+    )
+    assert run(*common, "--split", "all").sentences == [said]
+    assert "entities_of_other_types: 1" in run(*common, "--split", "all", "--illegal", "repair").out
+    (tmp_path / "c").mkdir()
+    for name, text in (("train", good), ("validation", good), ("test", good + "a B-Y\n")):
+        (tmp_path / "c" / f"{name}.conll").write_text(text)
+    assert '"Y" (c, test; ' in run(*words(tmp_path / "c", tmp_path / "n")).sentences[0]
+    assert run(*words(tmp_path / "c", tmp_path / "n", illegal="repair")).code == 0
 
 
 def test_empty_sentences_long_ones_and_endless_words_are_counted_and_nothing_is_lost(run, tmp_path: Path):
