@@ -157,6 +157,14 @@ def _ece(sure: torch.Tensor, right: torch.Tensor) -> Score:
     return Score(value, None, None, len(sure), "of:entities-found|bins:15|width:equal|scale:share")
 
 
+_FAMILIAR = {
+    "seen": "the same",
+    "other_type": "of another type alone",
+    "unseen_whole": "not the whole of it",
+    "unseen": "not each of its words",
+}
+
+
 def _familiarity(tagger: Tagger, found: Sequence[Tagged], held: Sequence[Sentence]) -> dict[str, tuple[int, int]]:
     """Return how many entities were found, and of how many, by whether the training split has them."""
     seen = tagger.lexicon.entities
@@ -167,18 +175,23 @@ def _familiarity(tagger: Tagger, found: Sequence[Tagged], held: Sequence[Sentenc
         given = set(_spans(ours))
         for entity in one.entities:
             name = " ".join(one.tokens[entity.start : entity.end])
-            group = "seen" if name in seen.get(entity.type, ()) else "other_type" if name in anywhere else "unseen"
-            wanted[group] += 1
-            right[group] += entity in given
-    return {group: (right[group], wanted[group]) for group in ("seen", "other_type", "unseen")}
+            whole = (
+                "seen" if name in seen.get(entity.type, ()) else "other_type" if name in anywhere else "unseen_whole"
+            )
+            unseen = not all(tagger.lexicon.saw(token) for token in one.tokens[entity.start : entity.end])
+            for group in (whole, "unseen") if unseen else (whole,):
+                wanted[group] += 1
+                right[group] += entity in given
+    return {group: (right[group], wanted[group]) for group in _FAMILIAR}
 
 
 def _familiar(groups: Mapping[str, tuple[int, int]]) -> Block:
-    names = {"seen": "the same", "other_type": "of another type alone", "unseen": "none"}
     rows = [
-        (names[g], wanted, right, 100 * right / wanted if wanted else None) for g, (right, wanted) in groups.items()
+        (_FAMILIAR[g], wanted, right, 100 * right / wanted if wanted else None) for g, (right, wanted) in groups.items()
     ]
-    note = "An entity is the same where its text and its type are."
+    note = (
+        "An entity is the same where its text and its type are. Those of the last row stand in one of the others too."
+    )
     return Table("Recall by what the training split has", ("in training", "wanted", "found", "recall %"), rows, note)
 
 

@@ -81,6 +81,11 @@ class Lexicon:
             found = self._rows.get(token.lower())
         return _PLACEHOLDERS.get(placeholder(token), UNK) if found is None else found
 
+    def saw(self, token: str) -> bool:
+        """Return whether the training split has a word in one of the forms that it is looked up by."""
+        row = self.row(token)
+        return row != UNK and row < self.trained and self.counts[row] > 0
+
     def spelling(self, token: str) -> list[int]:
         """Return a token's row and the ids of its characters, at least one."""
         token = normalize("NFC", token)

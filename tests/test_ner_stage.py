@@ -206,6 +206,20 @@ def test_the_report_has_what_a_reader_needs(tagged: Path, run, tmp_path: Path):
     assert trained["scores"] == report["scores"]
 
 
+def test_unseen_entities_have_a_word_that_train_lacks(tagged: Path, run, tmp_path: Path):
+    tagger = Tagger.load(tagged / "model")
+    first, second = sorted({name for names in tagger.lexicon.entities.values() for name in names if " " not in name})[
+        :2
+    ]
+    assert tagger.lexicon.saw(first.upper())
+    rows = [f"{first} B-PER\n{second} I-PER\n", f"{first} B-PER\nZyxw I-PER\n", f"{first} B-PER\n"] * 2
+    (tmp_path / "a.conll").write_text("\n".join(rows))
+    run("ner", "evaluate", "--model", tagged / "model", "--corpus", tmp_path / "a.conll", "--split", "all",
+        "--out", tmp_path / "r")  # fmt: skip
+    scores = json.loads((tmp_path / "r" / "report.json").read_text())["scores"]
+    assert (scores["recall_unseen_whole"]["n"], scores["recall_unseen"]["n"]) == (4, 2)
+
+
 def test_an_unknown_tag_at_evaluation_is_one_sentence(tagged: Path, run, tmp_path: Path):
     (tmp_path / "a.conll").write_text("Ada B-MISC\n\nb O\n\nc O\n")
     common = ("ner", "evaluate", "--model", tagged / "model", "--corpus", tmp_path / "a.conll", "--split", "all")
