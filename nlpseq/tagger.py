@@ -160,8 +160,8 @@ class Tagger:
         """Return each sentence of tokens with tags and entities; spans count characters of the tokens with spaces."""
         tokens = []
         for one in sentences:
-            if isinstance(one, str) or not all(isinstance(token, str) for token in one):
-                raise UsageError(sentence("sentences", "be lists of tokens", str(one)))
+            if isinstance(one, str) or not all(isinstance(token, str) and token for token in one):
+                raise UsageError(sentence("sentences", "be lists of tokens that are not empty", str(one)))
             ends = np.cumsum([len(token) + 1 for token in one]).tolist()
             tokens.append([Token(token, end - 1 - len(token), end - 1) for token, end in zip(one, ends, strict=True)])
         return self._tagged([" ".join(one) for one in sentences], tokens)

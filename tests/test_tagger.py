@@ -13,10 +13,11 @@ import torch
 
 from nlpseq import Tagger, load_corpus
 from nlpseq.config import configure
-from nlpseq.errors import ArtefactError, UsageError
+from nlpseq.errors import ArtefactError, UsageError, WorkError
 from nlpseq.ner_report import fit_span_temperature
 from nlpseq.settings import NerConfig
 from nlpseq.tagged import Sentence
+from nlpseq.tagged_files import write_tagged
 from nlpseq.tagged_ids import Lexicon
 from nlpseq.tagger import LONGEST, ROWS, build_network
 from nlpseq.tags import illegal_places, spans, to_tags
@@ -179,6 +180,17 @@ def test_texts_must_be_lists():
         tagger.tag("Ada")
     with pytest.raises(UsageError, match="`sentences` must be lists of tokens"):
         tagger.tag_tokens(["Ada"])
+    with pytest.raises(UsageError, match="`sentences` must be lists of tokens that are not empty"):
+        tagger.tag_tokens([["Ada", ""]])
+
+
+def test_what_a_format_cannot_hold_is_one_sentence_and_leaves_nothing_behind(tmp_path: Path):
+    tagger = random_tagger()
+    with pytest.raises(WorkError, match="`token` must be without tab and line break to stand in CoNLL columns"):
+        write_tagged(tmp_path / "a.conll", tagger.tag_tokens([["Ada", "a\tb"]]), "iob2")
+    with pytest.raises(WorkError, match=r"a\.parquet` must be written whole, but is .*surrogates"):
+        write_tagged(tmp_path / "a.parquet", tagger.tag_tokens([["Ada", "\ud83d"]]), "iob2")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_model_without_its_lexicon_or_with_other_weights_is_refused(tagged: Path, tmp_path: Path):
