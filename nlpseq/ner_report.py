@@ -15,8 +15,8 @@ import torch
 from nlpseq.baselines import commonest_tags
 from nlpseq.calibration import expected_calibration_error, reliability
 from nlpseq.entity_scores import NOTHING, TypeScore, confusion, entity_scores
-from nlpseq.errors import ArtefactError, CorpusError, sentence
-from nlpseq.loop import read_record
+from nlpseq.errors import CorpusError, sentence
+from nlpseq.loop import read_log
 from nlpseq.metrics import Score, accuracy
 from nlpseq.report import Block, Chart, Report, Samples, Series, Table
 from nlpseq.report import Span as Piece
@@ -101,7 +101,9 @@ def ner_report(
     sure, right = _confidences(found, held)
     plain, _ = _confidences(tagger.at(1.0).tag_tokens([one.tokens for one in held]), held)
     groups = _familiarity(tagger, found, held)
-    scores = scored.scores | {"ece": _ece(sure, right), "ece_uncalibrated": _ece(plain, right)}
+    scores = dict(scored.scores)
+    if len(sure):
+        scores |= {"ece": _ece(sure, right), "ece_uncalibrated": _ece(plain, right)}
     scores |= {f"recall_{name}": accuracy(*group) for name, group in groups.items() if group[1]}
     own = tagger.facts["corpus"] == source.corpus.name  # curves and baseline are of the training's corpus
     if own and "train" in source.corpus.splits and tagger.facts["train"]["rows"] <= _BASELINE_ROWS:
@@ -153,8 +155,13 @@ def _confidences(found: Sequence[Tagged], held: Sequence[Sentence]) -> tuple[tor
 
 
 def _ece(sure: torch.Tensor, right: torch.Tensor) -> Score:
-    value = expected_calibration_error(sure, right) if len(sure) else 0.0
-    return Score(value, None, None, len(sure), "of:entities-found|bins:15|width:equal|scale:share")
+    return Score(
+        expected_calibration_error(sure, right),
+        None,
+        None,
+        len(sure),
+        "of:entities-found|bins:15|width:equal|scale:share",
+    )
 
 
 _FAMILIAR = {
@@ -196,13 +203,8 @@ def _familiar(groups: Mapping[str, tuple[int, int]]) -> Block:
 
 
 def _curves(log: Path | None) -> list[Block]:
-    if log is None or not log.exists():
+    if not (records := read_log(log)):
         return []
-    read = [read_record(line) for line in log.read_bytes().splitlines()]
-    records = [record for record in read if record is not None]
-    if len(records) < len(read):
-        must = "hold one JSON object per line (without the file, the report has no curves)"
-        raise ArtefactError(sentence(str(log), must, "damaged", quote=False))
 
     def series(key: str, name: str) -> Series:
         points = [(r["step"], r[key]) for r in records if key in r]

@@ -14,8 +14,10 @@ from conftest import SMALL_TAGGER, state_folder
 
 from nlpseq import NerConfig, Tagger, configure, loop, train_ner
 from nlpseq.artefact import MANIFEST
+from nlpseq.ner_report import ner_report
+from nlpseq.settings import TagConfig
 from nlpseq.stages.ner import TaggingTask
-from nlpseq.tagged import Sentence, Tally
+from nlpseq.tagged import Sentence, Tally, open_tagged
 from nlpseq.tagged_ids import build_lexicon, encode_tagged
 from nlpseq.tagger import build_network
 from nlpseq.tags import Span, spans
@@ -218,6 +220,23 @@ def test_unseen_entities_have_a_word_that_train_lacks(tagged: Path, run, tmp_pat
         "--out", tmp_path / "r")  # fmt: skip
     scores = json.loads((tmp_path / "r" / "report.json").read_text())["scores"]
     assert (scores["recall_unseen_whole"]["n"], scores["recall_unseen"]["n"]) == (4, 2)
+
+
+def test_a_tagger_that_finds_nothing_has_no_calibration_error(tagged: Path):
+    tagger = Tagger.load(tagged / "model", device="cpu")
+    with torch.no_grad():
+        tagger.model.output.bias[0] += 1e3
+    source = open_tagged(str(tagged / "corpus"), TagConfig())
+    held = [Sentence(["Ada", "left"], [Span("PER", 0, 1)])]
+    report = ner_report(tagger, source, "test", read=lambda name, tally: iter(held))
+    assert report.scores["f1"].value == 0
+    assert not {"ece", "ece_uncalibrated"} & report.scores.keys()
+
+
+def test_steps_are_counted_in_tokens(tagged: Path, tmp_path: Path):
+    events: list[loop.Event] = []
+    train_ner(small(tagged / "corpus", tmp_path / "m", max_steps=1), watch=events.append)
+    assert {event.counted for event in events if event.kind == "step"} == {"token"}
 
 
 def test_an_unknown_tag_at_evaluation_is_one_sentence(tagged: Path, run, tmp_path: Path):

@@ -146,7 +146,9 @@ def _train(config: NerConfig, job: Job) -> None:
     tagger = Tagger(model, work.lexicon, config=config, facts=facts)
     evaluate = _validation(tagger, work, config)
     seed, metric = config.compute.seed, config.metric
-    facts |= train_network(job, model, task, config.training, seed=seed, evaluate=evaluate, metric=metric)
+    facts |= train_network(
+        job, model, task, config.training, seed=seed, evaluate=evaluate, metric=metric, counted="token"
+    )
     if job.first:
         _finish(tagger, work, job.folder, state=job.state, watch=job.watch)
 
