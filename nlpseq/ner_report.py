@@ -15,14 +15,14 @@ import torch
 from nlpseq.baselines import commonest_tags
 from nlpseq.calibration import expected_calibration_error, reliability
 from nlpseq.entity_scores import NOTHING, TypeScore, confusion, entity_scores
-from nlpseq.errors import ArtefactError, CorpusError, sentence
-from nlpseq.loop import read_record
+from nlpseq.errors import CorpusError, sentence
+from nlpseq.loop import read_log
 from nlpseq.metrics import Score, accuracy
 from nlpseq.report import Block, Chart, Report, Samples, Series, Table
 from nlpseq.report import Span as Piece
-from nlpseq.tagged import Sentence, TaggedCorpus, Tally
+from nlpseq.tagged import Sentence, TaggedCorpus, Tally, may_lack_types
 from nlpseq.tagged_ids import split_up, unknown_type
-from nlpseq.tagger import LONGEST, Tagged, Tagger, read_paths
+from nlpseq.tagger import LONGEST, Tagged, Tagger
 from nlpseq.tags import Span, spans, to_tags
 from nlpseq.vocab import UNK
 
@@ -49,7 +49,7 @@ def fit_span_temperature(tagger: Tagger, held: Sequence[Sentence]) -> float:
 
     def answers(temperature: float) -> Iterator[tuple[float, bool]]:
         for group, lattice in lattices:
-            for number, path in zip(group, read_paths(lattice, temperature, len(group)), strict=True):
+            for number, path in zip(group, tagger.read(lattice, len(group), temperature), strict=True):
                 for one in spans([tagger.lexicon.tags[tag] for tag in path.tags]):
                     yield path.confidence(one.start, one.end), one in wanted[number]
 
@@ -77,18 +77,22 @@ def fit_span_temperature(tagger: Tagger, held: Sequence[Sentence]) -> float:
     return math.exp((low + high) / 2)
 
 
-def ner_report(tagger: Tagger, source: TaggedCorpus, split: str, *, read: Read, log: Path | None = None) -> Report:
+def ner_report(
+    tagger: Tagger, source: TaggedCorpus, split: str, *, read: Read, repair: bool = False, log: Path | None = None
+) -> Report:
     """Return scores, counts and samples of a tagger on a split of a corpus.
 
-    read: gives the sentences of a split, and counts what it met; log: `metrics.jsonl` of the training, for the curves.
-    Raises CorpusError where the split is not there, has no sentence, or a type that the training did not have.
+    read: gives the sentences of a split, and counts what it met; repair: count entities of types that the training did
+    not have as missed, as in a split that nlpseq has cut; log: `metrics.jsonl` of the training, for the curves. Raises
+    CorpusError where the split is not there, has no sentence, or else such a type.
     """
     started, tally = time.perf_counter(), Tally()
     held = list(read(split, tally))
     if not held:
         raise CorpusError(sentence(split, "have at least one sentence", "empty", source.corpus.name, quote=False))
-    for kind in {entity.type for one in held for entity in one.entities} - tagger.lexicon.entities.keys():
-        raise unknown_type(kind, tagger.lexicon, f"{source.corpus.name}, {split}")
+    further = {entity.type for one in held for entity in one.entities} - tagger.lexicon.entities.keys()
+    if further and not may_lack_types(source, split, repair=repair):
+        raise unknown_type(min(further), tagger.lexicon, f"{source.corpus.name}, {split}")
     tagging = time.perf_counter()
     found = tagger.tag_tokens([one.tokens for one in held])
     seconds = time.perf_counter() - tagging
@@ -97,7 +101,9 @@ def ner_report(tagger: Tagger, source: TaggedCorpus, split: str, *, read: Read, 
     sure, right = _confidences(found, held)
     plain, _ = _confidences(tagger.at(1.0).tag_tokens([one.tokens for one in held]), held)
     groups = _familiarity(tagger, found, held)
-    scores = scored.scores | {"ece": _ece(sure, right), "ece_uncalibrated": _ece(plain, right)}
+    scores = dict(scored.scores)
+    if len(sure):
+        scores |= {"ece": _ece(sure, right), "ece_uncalibrated": _ece(plain, right)}
     scores |= {f"recall_{name}": accuracy(*group) for name, group in groups.items() if group[1]}
     own = tagger.facts["corpus"] == source.corpus.name  # curves and baseline are of the training's corpus
     if own and "train" in source.corpus.splits and tagger.facts["train"]["rows"] <= _BASELINE_ROWS:
@@ -149,8 +155,21 @@ def _confidences(found: Sequence[Tagged], held: Sequence[Sentence]) -> tuple[tor
 
 
 def _ece(sure: torch.Tensor, right: torch.Tensor) -> Score:
-    value = expected_calibration_error(sure, right) if len(sure) else 0.0
-    return Score(value, None, None, len(sure), "of:entities-found|bins:15|width:equal|scale:share")
+    return Score(
+        expected_calibration_error(sure, right),
+        None,
+        None,
+        len(sure),
+        "of:entities-found|bins:15|width:equal|scale:share",
+    )
+
+
+_FAMILIAR = {
+    "seen": "the same",
+    "other_type": "of another type alone",
+    "unseen_whole": "not the whole of it",
+    "unseen": "not each of its words",
+}
 
 
 def _familiarity(tagger: Tagger, found: Sequence[Tagged], held: Sequence[Sentence]) -> dict[str, tuple[int, int]]:
@@ -163,29 +182,29 @@ def _familiarity(tagger: Tagger, found: Sequence[Tagged], held: Sequence[Sentenc
         given = set(_spans(ours))
         for entity in one.entities:
             name = " ".join(one.tokens[entity.start : entity.end])
-            group = "seen" if name in seen[entity.type] else "other_type" if name in anywhere else "unseen"
-            wanted[group] += 1
-            right[group] += entity in given
-    return {group: (right[group], wanted[group]) for group in ("seen", "other_type", "unseen")}
+            whole = (
+                "seen" if name in seen.get(entity.type, ()) else "other_type" if name in anywhere else "unseen_whole"
+            )
+            unseen = not all(tagger.lexicon.saw(token) for token in one.tokens[entity.start : entity.end])
+            for group in (whole, "unseen") if unseen else (whole,):
+                wanted[group] += 1
+                right[group] += entity in given
+    return {group: (right[group], wanted[group]) for group in _FAMILIAR}
 
 
 def _familiar(groups: Mapping[str, tuple[int, int]]) -> Block:
-    names = {"seen": "the same", "other_type": "of another type alone", "unseen": "none"}
     rows = [
-        (names[g], wanted, right, 100 * right / wanted if wanted else None) for g, (right, wanted) in groups.items()
+        (_FAMILIAR[g], wanted, right, 100 * right / wanted if wanted else None) for g, (right, wanted) in groups.items()
     ]
-    note = "An entity is the same where its text and its type are."
+    note = (
+        "An entity is the same where its text and its type are. Those of the last row stand in one of the others too."
+    )
     return Table("Recall by what the training split has", ("in training", "wanted", "found", "recall %"), rows, note)
 
 
 def _curves(log: Path | None) -> list[Block]:
-    if log is None or not log.exists():
+    if not (records := read_log(log)):
         return []
-    read = [read_record(line) for line in log.read_bytes().splitlines()]
-    records = [record for record in read if record is not None]
-    if len(records) < len(read):
-        must = "hold one JSON object per line (without the file, the report has no curves)"
-        raise ArtefactError(sentence(str(log), must, "damaged", quote=False))
 
     def series(key: str, name: str) -> Series:
         points = [(r["step"], r[key]) for r in records if key in r]
@@ -226,7 +245,7 @@ def _worst(tagger: Tagger, found: Sequence[Tagged], held: Sequence[Sentence]) ->
 
 def _sample(ours: Tagged, one: Sentence, tones: Mapping[str, str]) -> tuple[list[Piece], list[Piece]]:
     starts = [0, *accumulate(len(token) + 1 for token in one.tokens)]
-    wanted = [(starts[e.start], starts[e.end] - 1, tones[e.type], e.type) for e in one.entities]
+    wanted = [(starts[e.start], starts[e.end] - 1, tones.get(e.type, "bad"), e.type) for e in one.entities]
     right = set(one.entities)
     given = [
         (e.start, e.end, tones[e.type] if span in right else "bad", f"{e.type} {e.confidence:.2f}")
@@ -251,6 +270,9 @@ def _counts(tagger: Tagger, found: Sequence[Tagged], held: Sequence[Sentence], t
         "tokens": _tokens(held),
         "unknown_words": sum(tagger.lexicon.row(token) == UNK for one in held for token in one.tokens),
         "entities": sum(len(one.entities) for one in held),
+        "entities_of_other_types": sum(
+            one.type not in tagger.lexicon.entities for each in held for one in each.entities
+        ),
         "entities_found": sum(len(one.entities) for one in found),
         "illegal_repaired": tally.illegal,
         "cut_into_pieces": sum(one.cut for one in found),

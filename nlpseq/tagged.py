@@ -24,7 +24,7 @@ from nlpseq.settings import TagConfig
 from nlpseq.tags import Scheme, Span, detect, illegal_places, is_tag, spans
 from nlpseq.text import tokenize
 
-__all__ = ["Sentence", "TaggedCorpus", "Tally", "open_tagged", "pieces", "scheme_of", "sentences"]
+__all__ = ["Sentence", "TaggedCorpus", "Tally", "may_lack_types", "open_tagged", "pieces", "scheme_of", "sentences"]
 
 _TOKENS, _TAGS = ("tokens", "words", "text"), ("tags", "ner_tags", "labels", "entities", "spans")
 _STOPS = frozenset(".!?")
@@ -123,6 +123,11 @@ def sentences(
         must = f"be legal {scheme.upper()} (--illegal repair reads them as conlleval does)"
         more = f"{tally.illegal:,} are not, the first: {tally.first[0]}"
         raise CorpusError(sentence(source.tags, must, more, quote=False))
+
+
+def may_lack_types(source: TaggedCorpus, split: str, *, repair: bool) -> bool:
+    """Return whether entities of types that train lacks count as missed: a cut of ours made them so, or it is asked."""
+    return repair or (source.corpus.whole is not None and split in source.corpus.splits)
 
 
 def pieces(tokens: Sequence[str], longest: int) -> list[int]:

@@ -26,7 +26,12 @@ def json_line(one: Tagged) -> str:
 
 
 def conll_lines(one: Tagged, scheme: Scheme) -> list[str]:
-    """Return a token and its tag for each line, and the empty one that ends a sentence."""
+    """Return a token and its tag for each line, and the empty one that ends a sentence.
+
+    Raises WorkError for a token with a tab or a line break, which the format cannot hold.
+    """
+    if (broken := next((token for token in one.tokens if "\t" in token or "\n" in token), None)) is not None:
+        raise WorkError(sentence("token", "be without tab and line break to stand in CoNLL columns", broken))
     return [f"{token}\t{tag}" for token, tag in zip(one.tokens, _tags(one, scheme), strict=True)] + [""]
 
 
@@ -63,8 +68,9 @@ def write_tagged(path: str | Path, found: Iterable[Tagged], scheme: Scheme, *, r
                     lines = [json_line(one)] if as_json else conll_lines(one, scheme) if one.tokens else []
                     file.writelines(f"{line}\n" for line in lines)
         os.replace(part, path)
-    except OSError as error:
-        raise WorkError(sentence(str(path), "be written whole", error.strerror or str(error), quote=False)) from None
+    except (OSError, UnicodeError) as error:  # half a surrogate pair, as JSON can name one, is no text
+        reason = getattr(error, "strerror", None) or str(error)
+        raise WorkError(sentence(str(path), "be written whole", reason, quote=False)) from None
     finally:
         part.unlink(missing_ok=True)
     return number

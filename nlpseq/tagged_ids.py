@@ -15,8 +15,9 @@ from nlpseq.artefact import digest_of, write_file
 from nlpseq.batches import Ragged, RaggedWriter, load_ragged
 from nlpseq.errors import ArtefactError, CorpusError, sentence
 from nlpseq.placeholders import normalise
+from nlpseq.readers import column_names
 from nlpseq.tagged import Sentence, Tally, pieces
-from nlpseq.tags import iobes_tags, to_tags
+from nlpseq.tags import OUTSIDE, iobes_tags, to_tags
 from nlpseq.vocab import NUM, SPECIALS, UNK, URL, Vocabulary
 
 __all__ = ["Lexicon", "TagCounts", "TaggedData", "build_lexicon", "encode_tagged", "split_up", "unknown_type"]
@@ -38,6 +39,7 @@ class TagCounts:
     tokens: int = 0
     unknown: int = 0
     entities: int = 0
+    missed: int = 0  # of types that the training split does not have
 
     def describe(self) -> dict[str, float | int]:
         """Return the counts and the share of `[UNK]`, in percent."""
@@ -79,6 +81,11 @@ class Lexicon:
             found = self._rows.get(token.lower())
         return _PLACEHOLDERS.get(placeholder(token), UNK) if found is None else found
 
+    def saw(self, token: str) -> bool:
+        """Return whether the training split has a word in one of the forms that it is looked up by."""
+        row = self.row(token)
+        return row != UNK and row < self.trained and self.counts[row] > 0
+
     def spelling(self, token: str) -> list[int]:
         """Return a token's row and the ids of its characters, at least one."""
         token = normalize("NFC", token)
@@ -86,8 +93,9 @@ class Lexicon:
         return [self.row(token), *self.characters.encode(read)]
 
     def tag_ids(self, one: Sentence) -> list[int]:
-        """Return the ids of a sentence's tags; raises KeyError for a type that the training split did not have."""
-        return [self._places[tag] for tag in to_tags(one.entities, len(one.tokens), "iobes")]
+        """Return the ids of a sentence's tags: `O` for a type that the training split did not have."""
+        outside = self._places[OUTSIDE]
+        return [self._places.get(tag, outside) for tag in to_tags(one.entities, len(one.tokens), "iobes")]
 
     def file(self) -> bytes:
         """Return what `from_file` reads."""
@@ -172,13 +180,12 @@ def split_up(one: Sentence, longest: int) -> Iterator[Sentence]:
 
 
 def encode_tagged(
-    stream: Iterator[Sentence], tally: Tally, *, lexicon: Lexicon, path: Path, longest: int, place: str
+    stream: Iterator[Sentence], tally: Tally, *, lexicon: Lexicon, path: Path, longest: int
 ) -> TaggedData:
     """Write sentences as ids to `<path>.*` and return them memory-mapped.
 
-    tally: what is counted while they are read; longest: sentences with more tokens are cut; place: the split, for
-    messages. A split that has been written whole is not read again. Raises CorpusError for a type that the lexicon does
-    not have.
+    tally: what is counted while they are read; longest: sentences with more tokens are cut. A split that has been
+    written whole is not read again. Entities of a type that the lexicon does not have are `O` and counted.
     """
     if (held := _held(path)) is not None:
         return held
@@ -189,8 +196,9 @@ def encode_tagged(
         parts = [part for one in block for part in split_up(one, longest)]
         totals["cut"] += sum(len(one.tokens) > longest for one in block)
         totals["entities"] += sum(len(one.entities) for one in block)
+        totals["missed"] += sum(entity.type not in lexicon.entities for one in block for entity in one.entities)
         writers[0].write([[numbers.setdefault(token, len(numbers)) for token in part.tokens] for part in parts])
-        writers[1].write([_tags(part, lexicon, place) for part in parts])
+        writers[1].write([lexicon.tag_ids(part) for part in parts])
         totals["sentences"] += len(parts)
         totals["tokens"] += sum(len(part.tokens) for part in parts)
         totals["unknown"] += sum(lexicon.row(token) == UNK for part in parts for token in part.tokens)
@@ -204,17 +212,10 @@ def encode_tagged(
     return _load(path, counts)
 
 
-def _tags(one: Sentence, lexicon: Lexicon, place: str) -> list[int]:
-    try:
-        return lexicon.tag_ids(one)
-    except KeyError as unknown:
-        raise unknown_type(str(unknown.args[0])[2:], lexicon, place) from None
-
-
 def unknown_type(kind: str, lexicon: Lexicon, place: str) -> CorpusError:
     """Return what is said of a type of entities that the training split did not have."""
-    known = ", ".join(sorted(lexicon.entities)) or "none"
-    return CorpusError(sentence("tags", f"be of the types of the training ({known})", kind, place))
+    must = f"be of the types of the training ({column_names(sorted(lexicon.entities))})"
+    return CorpusError(sentence("tags", must, kind, f"{place}; --illegal repair counts such entities as missed"))
 
 
 def _load(path: Path, counts: TagCounts) -> TaggedData:

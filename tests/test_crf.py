@@ -95,6 +95,24 @@ def test_forbidden_moves_are_never_taken_and_have_no_weight():
     torch.testing.assert_close(log_partition(lattice), total[None])
 
 
+@pytest.mark.parametrize("scale", [1.0, 30.0, 300.0])
+def test_large_scores_give_the_sums_and_gradients_of_logarithms(scale: float):
+    """Up to 600 nats between the ways to the tags of a token."""
+    torch.manual_seed(4)
+    emissions, moves = (((torch.rand(n).double() - 0.5) * scale).requires_grad_() for n in ((B, 40, Y), (Y, Y)))
+    lattice = Lattice(emissions, moves, *torch.randn(2, Y).double(), torch.tensor([40] * B))
+    state = emissions[:, 0] + lattice.starts
+    for t in range(1, 40):
+        state = (state[..., None] + lattice.transitions).logsumexp(1) + emissions[:, t]
+        assert state.amax(1).sub(state.amin(1)).max() < 600
+    expected, found = (state + lattice.ends).logsumexp(1), log_partition(lattice)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-9)
+    for ours, theirs in zip(
+        *(torch.autograd.grad(total.sum(), lattice[:2]) for total in (found, expected)), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-9)
+
+
 def test_scores_of_any_size_give_finite_sums_and_gradients():
     lattice = Chain(torch.eye(3, dtype=torch.bool) | torch.ones(3, 3, dtype=torch.bool).tril(), trained=True).lattice(
         (torch.randn(2, 6, 2) * 500).requires_grad_(), torch.tensor([6, 2])

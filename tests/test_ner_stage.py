@@ -15,8 +15,10 @@ from conftest import SMALL_TAGGER, state_folder
 from nlpseq import NerConfig, Tagger, configure, loop, train_ner
 from nlpseq.artefact import MANIFEST
 from nlpseq.errors import ArtefactError
+from nlpseq.ner_report import ner_report
+from nlpseq.settings import TagConfig
 from nlpseq.stages.ner import TaggingTask
-from nlpseq.tagged import Sentence, Tally
+from nlpseq.tagged import Sentence, Tally, open_tagged
 from nlpseq.tagged_ids import build_lexicon, encode_tagged
 from nlpseq.tagger import build_network
 from nlpseq.tags import Span, spans
@@ -148,7 +150,7 @@ def test_a_batch_has_each_distinct_word_once_and_the_tags_of_its_tokens(tmp_path
     people = Sentence(["Ada", "saw", "Ada"], [Span("PER", 0, 1), Span("PER", 2, 3)])
     read = [people, Sentence(["New", "Rome"], [Span("LOC", 0, 2)])]
     lexicon = build_lexicon(read)
-    data = encode_tagged(iter(read), Tally(2), lexicon=lexicon, path=tmp_path / "t", longest=9, place="t")
+    data = encode_tagged(iter(read), Tally(2), lexicon=lexicon, path=tmp_path / "t", longest=9)
     config = configure(NerConfig, corpus="c", out="o", hidden_size=4, embed_size=4)
     task = TaggingTask(build_network(config, lexicon), data, 100, 1, np.zeros(len(lexicon.words), np.float32))
     batch = task.batch(np.array([1, 0]))
@@ -160,17 +162,17 @@ def test_a_batch_has_each_distinct_word_once_and_the_tags_of_its_tokens(tmp_path
     assert ["".join(letters[place]) for place in batch.spellings[1]] == ["Ada", "saw", "Ada"]
     assert lexicon.words.decode(batch.words[0, :2].tolist()) == ["new", "rome"]
     assert [lexicon.tags[tag] for tag in batch.tags[1]] == ["S-PER", "O", "S-PER"]
-    again = encode_tagged(iter([]), Tally(), lexicon=lexicon, path=tmp_path / "t", longest=9, place="t")
+    again = encode_tagged(iter([]), Tally(), lexicon=lexicon, path=tmp_path / "t", longest=9)
     assert again.counts == data.counts
     (tmp_path / "t.tags.ids").write_bytes(b"\1" * 20)
-    remade = encode_tagged(iter(read), Tally(2), lexicon=lexicon, path=tmp_path / "t", longest=9, place="t")
+    remade = encode_tagged(iter(read), Tally(2), lexicon=lexicon, path=tmp_path / "t", longest=9)
     assert remade.tags.ids.tolist() == data.tags.ids.tolist()
 
 
 def test_loss_is_the_same_whatever_stands_beside_a_sentence(tmp_path: Path):
     read = [Sentence(["Ada"] * n, [Span("PER", 0, n)]) for n in (1, 3, 7)]
     lexicon = build_lexicon(read)
-    data = encode_tagged(iter(read), Tally(3), lexicon=lexicon, path=tmp_path / "t", longest=9, place="t")
+    data = encode_tagged(iter(read), Tally(3), lexicon=lexicon, path=tmp_path / "t", longest=9)
     for output in ("crf", "legal"):
         config = configure(NerConfig, corpus="c", out="o", hidden_size=4, embed_size=4, output=output)
         task = TaggingTask(build_network(config, lexicon).eval(), data, 99, 1, np.zeros(len(lexicon.words), np.float32))
@@ -213,13 +215,45 @@ def test_the_report_has_what_a_reader_needs(tagged: Path, run, tmp_path: Path):
     assert trained["scores"] == report["scores"]
 
 
+def test_unseen_entities_have_a_word_that_train_lacks(tagged: Path, run, tmp_path: Path):
+    tagger = Tagger.load(tagged / "model")
+    first, second = sorted({name for names in tagger.lexicon.entities.values() for name in names if " " not in name})[
+        :2
+    ]
+    assert tagger.lexicon.saw(first.upper())
+    rows = [f"{first} B-PER\n{second} I-PER\n", f"{first} B-PER\nZyxw I-PER\n", f"{first} B-PER\n"] * 2
+    (tmp_path / "a.conll").write_text("\n".join(rows))
+    run("ner", "evaluate", "--model", tagged / "model", "--corpus", tmp_path / "a.conll", "--split", "all",
+        "--out", tmp_path / "r")  # fmt: skip
+    scores = json.loads((tmp_path / "r" / "report.json").read_text())["scores"]
+    assert (scores["recall_unseen_whole"]["n"], scores["recall_unseen"]["n"]) == (4, 2)
+
+
+def test_a_tagger_that_finds_nothing_has_no_calibration_error(tagged: Path):
+    tagger = Tagger.load(tagged / "model", device="cpu")
+    with torch.no_grad():
+        tagger.model.output.bias[0] += 1e3
+    source = open_tagged(str(tagged / "corpus"), TagConfig())
+    held = [Sentence(["Ada", "left"], [Span("PER", 0, 1)])]
+    report = ner_report(tagger, source, "test", read=lambda name, tally: iter(held))
+    assert report.scores["f1"].value == 0
+    assert not {"ece", "ece_uncalibrated"} & report.scores.keys()
+
+
+def test_steps_are_counted_in_tokens(tagged: Path, tmp_path: Path):
+    events: list[loop.Event] = []
+    train_ner(small(tagged / "corpus", tmp_path / "m", max_steps=1), watch=events.append)
+    assert {event.counted for event in events if event.kind == "step"} == {"token"}
+
+
 def test_an_unknown_tag_at_evaluation_is_one_sentence(tagged: Path, run, tmp_path: Path):
     (tmp_path / "a.conll").write_text("Ada B-MISC\n\nb O\n\nc O\n")
     common = ("ner", "evaluate", "--model", tagged / "model", "--corpus", tmp_path / "a.conll", "--split", "all",
               "--out", tmp_path / "r")  # fmt: skip
     outcome = run(*common)
-    said = '`tags` must be of the types of the training (LOC, ORG, PER), but is "MISC" (a.conll, all).'
-    assert (outcome.code, outcome.sentences) == (2, [said])
+    said = '`tags` must be of the types of the training (LOC, ORG, PER), but is "MISC" (a.conll, all; --illegal repair'
+    assert (outcome.code, len(outcome.sentences)) == (2, 1)
+    assert outcome.sentences[0].startswith(said)
     (tmp_path / "a.conll").write_text("Ada I-PER\nx B-PER\n\nb O\n\nc I-LOC\nd I-PER\n")
     outcome = run(*common, "--scheme", "iob2")
     assert (outcome.code, len(outcome.sentences)) == (2, 1)
@@ -250,7 +284,6 @@ def test_faults_of_a_corpus_are_sentences_and_leave_nothing_behind(run, tmp_path
         "a B-X\nb O\n": "must have at least 3 different rows",
         "a X\n\n" + good: 'must be O, or B-, I-, E- or S- with a type, but one is "X"',
         "a I-X\nb B-Y\nc I-Z\n\n" + good: "must be legal IOB2",
-        "a B-Y\nb O\nc O\n\n" + good: '`tags` must be of the types of the training (PER), but is "Y"',
         "": "must hold text, but is empty",
     }
     for text, said in cases.items():
@@ -259,6 +292,27 @@ def test_faults_of_a_corpus_are_sentences_and_leave_nothing_behind(run, tmp_path
         assert (outcome.code, len(outcome.sentences)) == (2, 1), text
         assert said in outcome.sentences[0]
         assert not (tmp_path / "m").exists()
+
+
+def test_a_type_that_train_lacks_is_missed_where_nlpseq_cut_the_file_or_is_asked_to_repair(run, tmp_path: Path):
+    good = "".join(f"Ada{n} B-PER\nleft O\n\n" for n in range(60))
+    (tmp_path / "a.conll").write_text("a B-Y\nb O\nc O\n\n" + good)  # which its hash puts into test
+    outcome = run(*words(tmp_path / "a.conll", tmp_path / "m"))
+    assert (outcome.code, outcome.sentences) == (0, [])
+    assert "test: 1 entities of types that train lacks, counted as missed" in outcome.err
+    common = ("ner", "evaluate", "--model", tmp_path / "m", "--corpus", tmp_path / "a.conll")
+    assert "entities_of_other_types: 1" in run(*common, "--split", "test").out
+    said = (
+        '`tags` must be of the types of the training (PER), but is "Y" '
+        "(a.conll, all; --illegal repair counts such entities as missed)."
+    )
+    assert run(*common, "--split", "all").sentences == [said]
+    assert "entities_of_other_types: 1" in run(*common, "--split", "all", "--illegal", "repair").out
+    (tmp_path / "c").mkdir()
+    for name, text in (("train", good), ("validation", good), ("test", good + "a B-Y\n")):
+        (tmp_path / "c" / f"{name}.conll").write_text(text)
+    assert '"Y" (c, test; ' in run(*words(tmp_path / "c", tmp_path / "n")).sentences[0]
+    assert run(*words(tmp_path / "c", tmp_path / "n", illegal="repair")).code == 0
 
 
 def test_empty_sentences_long_ones_and_endless_words_are_counted_and_nothing_is_lost(run, tmp_path: Path):

@@ -13,13 +13,14 @@ import torch
 
 from nlpseq import Tagger, load_corpus
 from nlpseq.config import configure
-from nlpseq.errors import ArtefactError, UsageError
+from nlpseq.errors import ArtefactError, UsageError, WorkError
 from nlpseq.ner_report import fit_span_temperature
 from nlpseq.settings import NerConfig
 from nlpseq.tagged import Sentence
+from nlpseq.tagged_files import write_tagged
 from nlpseq.tagged_ids import Lexicon
 from nlpseq.tagger import LONGEST, ROWS, build_network
-from nlpseq.tags import illegal_places, spans
+from nlpseq.tags import illegal_places, spans, to_tags
 from nlpseq.vocab import SPECIALS, UNK
 
 WORDS = ["Ada", "Lee", "lives", "in", "Rome", ".", "3.5", "ünïcode", "x" * 60]
@@ -65,7 +66,7 @@ def test_neighbours_and_order_change_nothing(settings: dict[str, object]):
     assert [shuffled[order.index(place)] for place in range(len(sentences))] == together
     for place in range(0, len(sentences), 7):
         assert tagger.tag_tokens(sentences[place : place + 1]) == together[place : place + 1]
-        assert tagger.tag_tokens(sentences[place : place + ROWS + 1])[0] == together[place]
+        assert tagger.tag_tokens(sentences[place : place + ROWS["cpu"] + 1])[0] == together[place]
 
 
 def test_spans_are_those_of_the_original_text(tagged: Path):
@@ -100,25 +101,36 @@ def test_tags_are_legal_unless_softmax_takes_each_by_itself():
 
 
 @pytest.mark.parametrize("output", ["crf", "legal", "softmax"])
-def test_a_confidence_is_the_share_of_all_paths_that_have_the_span(output: str):
+def test_a_confidence_is_the_share_of_the_legal_paths_that_have_the_span(output: str):
     tagger = random_tagger(output=output)
     tags, seen = tagger.lexicon.tags, 0
-    for tokens in [["Ada"], ["Ada", "Lee"], ["in", "Rome", "Lee"], ["Lee", "Ada", "in"]]:
+    for tokens in [["Ada"], ["Ada", "Lee"], ["in", "Rome", "Lee"], ["Lee", "Ada", "in"], ["Rome", "x", "Lee"]]:
         ((_, lattice),) = tagger.lattices([tokens])
         cooled = lattice.cooled(1.3)
         weights: dict[tuple[int, ...], float] = {}
         for path in itertools.product(range(len(tags)), repeat=len(tokens)):
+            if illegal_places([tags[tag] for tag in path], "iobes"):
+                continue
             score = float(cooled.starts[path[0]] + cooled.ends[path[-1]])
             score += sum(float(cooled.emissions[0, place, tag]) for place, tag in enumerate(path))
             score += sum(float(cooled.transitions[a, b]) for a, b in itertools.pairwise(path))
             weights[path] = math.exp(score)
         (found,) = tagger.tag_tokens([tokens])
+        legal = to_tags(spans(found.tags), len(tokens), "iobes")
         for entity in found.entities:
-            wanted = [tags.index(tag) for tag in found.tags[entity.first : entity.last + 1]]
+            wanted = [tags.index(tag) for tag in legal[entity.first : entity.last + 1]]
             share = sum(w for path, w in weights.items() if list(path[entity.first : entity.last + 1]) == wanted)
             assert entity.confidence == pytest.approx(share / sum(weights.values()), abs=1e-4)
             seen += 1
     assert seen
+
+
+def test_entities_are_those_that_the_tags_mark_also_of_a_sentence_in_pieces(monkeypatch):
+    monkeypatch.setattr("nlpseq.tagger.LONGEST", 8)
+    tagger, draw = random_tagger(output="softmax"), random.Random(8)
+    for found in tagger.tag_tokens([draw.choices(WORDS, k=60) for _ in range(20)]):
+        assert found.cut
+        assert [(one.type, one.first, one.last + 1) for one in found.entities] == spans(found.tags)
 
 
 def test_a_temperature_changes_confidences_and_no_tag():
@@ -168,6 +180,17 @@ def test_texts_must_be_lists():
         tagger.tag("Ada")
     with pytest.raises(UsageError, match="`sentences` must be lists of tokens"):
         tagger.tag_tokens(["Ada"])
+    with pytest.raises(UsageError, match="`sentences` must be lists of tokens that are not empty"):
+        tagger.tag_tokens([["Ada", ""]])
+
+
+def test_what_a_format_cannot_hold_is_one_sentence_and_leaves_nothing_behind(tmp_path: Path):
+    tagger = random_tagger()
+    with pytest.raises(WorkError, match="`token` must be without tab and line break to stand in CoNLL columns"):
+        write_tagged(tmp_path / "a.conll", tagger.tag_tokens([["Ada", "a\tb"]]), "iob2")
+    with pytest.raises(WorkError, match=r"a\.parquet` must be written whole, but is .*surrogates"):
+        write_tagged(tmp_path / "a.parquet", tagger.tag_tokens([["Ada", "\ud83d"]]), "iob2")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_model_without_its_lexicon_or_with_other_weights_is_refused(tagged: Path, tmp_path: Path):

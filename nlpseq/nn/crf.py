@@ -78,7 +78,8 @@ def sums(lattice: Lattice) -> Sums:
     """Return the sums over paths by the forward-backward algorithm (Baum 1972).
 
     Backward is forward over the reversed tokens and the transposed transitions, so one loop over T does both. Each step
-    is a product with the exponentials of the transitions, which in float64 hold what is 700 nats below the best.
+    is a product with the exponentials of the transitions. All is exact, to rounding, while the best ways to come to the
+    tags of a token differ by at most 600 nats; a tag, or a move, that is further below counts as if 690 below.
     """
     e, lengths = lattice.emissions.double(), lattice.lengths
     both = torch.stack([e, reverse(e, lengths)])  # (2, B, T, Y)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,7 @@ from nlpseq.pretrained import open_vectors
 from nlpseq.report import Report, write
 from nlpseq.settings import NerConfig, PretrainedConfig, TagConfig
 from nlpseq.staging import Job, train_network, train_stage
-from nlpseq.tagged import Sentence, TaggedCorpus, Tally, open_tagged, scheme_of, sentences
+from nlpseq.tagged import Sentence, TaggedCorpus, Tally, may_lack_types, open_tagged, scheme_of, sentences
 from nlpseq.tagged_ids import Lexicon, TagCounts, TaggedData, build_lexicon, encode_tagged, unknown_type
 from nlpseq.tagger import STAGE, Tagger, build_network
 from nlpseq.tags import Scheme
@@ -145,7 +146,9 @@ def _train(config: NerConfig, job: Job) -> None:
     tagger = Tagger(model, work.lexicon, config=config, facts=facts)
     evaluate = _validation(tagger, work, config)
     seed, metric = config.compute.seed, config.metric
-    facts |= train_network(job, model, task, config.training, seed=seed, evaluate=evaluate, metric=metric)
+    facts |= train_network(
+        job, model, task, config.training, seed=seed, evaluate=evaluate, metric=metric, counted="token"
+    )
     if job.first:
         _finish(tagger, work, job.folder, state=job.state, watch=job.watch)
 
@@ -164,7 +167,10 @@ def _prepare(config: NerConfig, vectors: Embeddings | None, state: Path, watch: 
         lexicon = build_lexicon(read, vectors.words if vectors else (), config.pretrained.extra_words)
         for name in ("validation", *({"test"} & source.corpus.splits.keys())):  # faults are said before any training
             checked = sentences(source, source.corpus.split(name), scheme, repair=repair, tally=Tally())
-            _check_types(lexicon, {entity.type for one in checked for entity in one.entities}, source.corpus.name, name)
+            found = Counter(entity.type for one in checked for entity in one.entities)
+            _check_types(lexicon, found.keys(), source, name, repair=repair)
+            if missed := sum(number for kind, number in found.items() if kind not in lexicon.entities):
+                watch(Event("note", f"{name}: {missed:,} entities of types that train lacks, counted as missed."))
         folder.mkdir(exist_ok=True)
         save(folder, STAGE, settings={}, files={_LEXICON: lexicon.file()}, facts={})
     lexicon = Lexicon.from_file(load(folder, STAGE).files[_LEXICON], str(folder))
@@ -178,7 +184,6 @@ def _prepare(config: NerConfig, vectors: Embeddings | None, state: Path, watch: 
             lexicon=lexicon,
             path=state / split.name,
             longest=config.max_length,
-            place=f"{source.corpus.name}, {split.name}",
         )
 
     prepared = _Prepared(source, scheme, lexicon, encode(train), encode(validation))
@@ -187,13 +192,16 @@ def _prepare(config: NerConfig, vectors: Embeddings | None, state: Path, watch: 
     return prepared
 
 
-def _check_types(lexicon: Lexicon, found: set[str], corpus: str, split: str) -> None:
-    """Raise CorpusError where there is nothing to learn or to validate, or a type that train does not have."""
-    for name, kinds in (("train", set(lexicon.entities)), (split, found)):
+def _check_types(lexicon: Lexicon, found: Set[str], source: TaggedCorpus, split: str, *, repair: bool) -> None:
+    """Raise CorpusError where there is nothing to learn or to validate, or a type that train lacks and must have."""
+    corpus = source.corpus.name
+    for name, kinds in (("train", set(lexicon.entities)), (split, found & lexicon.entities.keys())):
         if not kinds and name != "test":
-            raise CorpusError(sentence(name, "have at least one entity", "without one", corpus, quote=False))
-    for kind in sorted(found - lexicon.entities.keys()):
-        raise unknown_type(kind, lexicon, f"{corpus}, {split}")
+            must = "have at least one entity" + (", of a type that train has" if name != "train" and found else "")
+            raise CorpusError(sentence(name, must, "without one", corpus, quote=False))
+    further = sorted(found - lexicon.entities.keys())
+    if further and not may_lack_types(source, split, repair=repair):
+        raise unknown_type(further[0], lexicon, f"{corpus}, {split}")
 
 
 def summary(counts: TagCounts) -> str:
@@ -275,9 +283,10 @@ def _finish(tagger: Tagger, work: _Prepared, folder: Path, *, state: Path, watch
     watch(Event("note", "Calibrating on validation."))
     read = _reader(work.source, tagger.config.reading, work.scheme)
     tagger.facts["temperature"] = round(fit_span_temperature(tagger, list(read("validation", Tally()))), 4)
+    repair = tagger.config.reading.illegal == "repair"
     split = "test" if "test" in work.source.corpus.splits else "validation"
     watch(Event("note", f"Tagging {split}."))
-    report = ner_report(tagger, work.source, split, read=read, log=state / "metrics.jsonl")
+    report = ner_report(tagger, work.source, split, read=read, repair=repair, log=state / "metrics.jsonl")
     write(state, report)
     watch(Event("note", scores_line(report)))
     tagger.model.register_buffer("given", tagger.model.given)
@@ -319,7 +328,8 @@ def evaluate_tagger(
     scheme = scheme_of(source, as_asked.scheme)
     watch(Event("note", f"Tagging {split} of {source.corpus.name}."))
     log = Path(model) / "metrics.jsonl"
-    report = ner_report(tagger, source, split, read=_reader(source, as_asked, scheme), log=log)
+    read, repair = _reader(source, as_asked, scheme), as_asked.illegal == "repair"
+    report = ner_report(tagger, source, split, read=read, repair=repair, log=log)
     folder = Path(out) if out else folders.evaluation_folder(Path(model), source.corpus.name, split)
     write(folder, report)
     watch(Event("note", f"The report is {folder / 'report.html'}."))
