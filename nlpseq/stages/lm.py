@@ -117,6 +117,8 @@ def _prepare(config: LMConfig, state: Path, watch: Watch) -> _Prepared:
     if data.tokenizer is not None:
         read_manifest(Path(data.tokenizer))  # a wrong folder is said before the text is read
     source = _open(config)
+    for said in source.left_out:
+        watch(Event("note", said))
     validation = data.validation or ("validation" if "validation" in source.splits else HELD_OUT)
     test = data.test or ("test" if "test" in source.splits else validation)
     held = False if HELD_OUT in (validation, test) else None
@@ -260,6 +262,8 @@ def evaluate_language_model(
     set_threads(None, World())
     live = LanguageModel.load(model, device=device)
     source = open_source(corpus, text or live.facts["column"], as_bytes=live.units.noun == "byte")
+    for said in source.left_out:
+        watch(Event("note", said))
     rows = source.rows(split)
     watch(Event("note", f"Scoring {split} of {source.name}."))
     with TemporaryDirectory(prefix="nlpseq-") as scratch:
