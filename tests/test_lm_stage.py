@@ -9,19 +9,24 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import state_folder
 
 from nlpseq import LanguageModel, LMConfig, configure, train_lm
 from nlpseq.artefact import MANIFEST
-from nlpseq.language_model import STAGE
+from nlpseq.errors import WorkError
+from nlpseq.language_model import STAGE, Held
+from nlpseq.lm_gradients import _capped
 from nlpseq.stages.lm import evaluate_language_model
+from nlpseq.vocab import EOS, UNK
 
 VERSE = "the moon is up, the sea is wide;\nthe wind is high, the boats abide.\n"
 SMALL = {"device": "cpu", "threads": 1, "precision": "fp32", "hidden_size": 12, "embed_size": 8, "layers": 1,
          "batch_tokens": 64, "steps": 16, "max_steps": 24, "evaluate_steps": 6, "save_minutes": 0.0, "warmup_steps": 2,
-         "sample_length": 20, "prompts": "the |a", "gradients": False, "learning_rate": 0.01}  # fmt: skip
+         "sample_length": 20, "prompts": "the |a", "gradients": False, "learning_rate": 0.01,
+         "cell": "lstm"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +242,58 @@ def test_settings_that_cannot_be(run, verses, tmp_path, options, said):
     assert (outcome.code, len(outcome.sentences)) == (2, 1)
     assert said in outcome.sentences[0]
     assert not (tmp_path / "m" / MANIFEST).exists()
+
+
+@pytest.mark.parametrize(
+    "options", [{"splits": "all"}, {"splits": "train,test", "test": "test"}, {"validation": "all"}]
+)
+def test_what_is_trained_on_is_not_scored(run, verses, tmp_path, options):
+    outcome = run(*words(verses, tmp_path / "m", **options))
+    assert (outcome.code, len(outcome.sentences)) == (2, 1)
+    assert "`splits` must be none of those that are scored (" in outcome.sentences[0]
+
+
+def test_a_split_called_train_can_be_held_for_validation(tmp_path):
+    (tmp_path / "v").mkdir()
+    for name in ("train", "validation", "test"):
+        (tmp_path / "v" / f"{name}.txt").write_text(f"{name}. {VERSE}" * (40 if name == "train" else 9))
+    live = train_lm(
+        small(tmp_path / "v", tmp_path / "m", max_steps=1, splits="test", validation="train", test="validation")
+    )
+    assert live.facts["validation"]["characters"] > 4 * live.facts["train"]["characters"]
+
+
+def test_text_that_was_held_out_can_be_scored_again(run, verses, finished, tmp_path):
+    options = {"max_steps": 2, "evaluate_steps": 2, "validation": "held-out", "test": "held-out", "held_out": 0.2}
+    train_lm(small(verses, tmp_path / "m", **options))
+    own = json.loads((tmp_path / "m" / "report.json").read_text())["scores"]["nats_per_character"]
+    again = evaluate_language_model(tmp_path / "m", str(verses), split="held-out", device="cpu")
+    score = again.scores["nats_per_character"]
+    assert (score.value, score.n) == (pytest.approx(own["value"]), own["n"])
+    outcome = run("lm", "evaluate", "--model", finished, "--corpus", verses, "--split", "held-out")
+    assert (outcome.code, len(outcome.sentences)) == (2, 1)
+    assert "`held-out` must be asked for where the model was trained on verses.txt" in outcome.sentences[0]
+
+
+def test_a_loss_that_is_not_finite_is_said_before_anything_is_drawn(verses, tmp_path, monkeypatch):
+    monkeypatch.setattr("nlpseq.stages.lm.held_out", lambda *_, **__: Held(float("nan"), 1, 0))
+    monkeypatch.setattr("nlpseq.stages.lm._Diary.draw", lambda _: pytest.fail("drawn"))
+    with pytest.raises(WorkError, match="`loss` must stay finite on validation"):
+        train_lm(small(verses, tmp_path / "m", max_steps=1, evaluate_steps=1))
+
+
+def test_speed_is_said_of_the_units(verses, tmp_path):
+    counted = set()
+    options = {"max_steps": 1, "evaluate_steps": 1}
+    train_lm(
+        small(verses, tmp_path / "m", **options), watch=lambda e: counted.add(e.counted) if e.kind == "step" else None
+    )
+    assert counted == {"character"}
+
+
+def test_rare_units_are_not_in_the_figure_of_gradients(monkeypatch):
+    monkeypatch.setattr("nlpseq.lm_gradients._VOCABULARY", 8)
+    assert _capped(np.array([6, 9, 9, 9, 7, 7, EOS, 10], np.int32)).tolist() == [UNK, 6, 6, 6, 7, 7, EOS, UNK]
 
 
 @pytest.mark.parametrize(
