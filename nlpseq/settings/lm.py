@@ -205,6 +205,13 @@ class LMConfig:
         True, "Train three small networks for the report's figure of the gradient through time.", neutral=True
     )
 
+    @property
+    def idle(self) -> set[str]:
+        """The settings that do nothing beside the others, which a recipe may have and an option not."""
+        windows = set() if self.batching.batching == "windows" else {"stride"}
+        noise = set() if self.softmax.objective == "nce" else {"noise", "noise_power"}
+        return self.data.idle | windows | noise
+
     def faults(self) -> Iterator[str]:
         """Yield what cannot be, as sentences."""
         yield from self.run.faults()
