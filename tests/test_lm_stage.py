@@ -16,7 +16,7 @@ from conftest import state_folder
 
 from nlpseq import LanguageModel, LMConfig, configure, train_lm
 from nlpseq.artefact import MANIFEST
-from nlpseq.errors import WorkError
+from nlpseq.errors import UsageError, WorkError
 from nlpseq.language_model import STAGE, Held
 from nlpseq.lm_gradients import _capped
 from nlpseq.stages.lm import evaluate_language_model
@@ -149,8 +149,15 @@ def test_other_units_objectives_and_batches_train_and_come_back(verses, tmp_path
     report = json.loads((tmp_path / "m" / "report.json").read_text())
     noun = {"word": "word", "byte": "byte", "bpe": "subword"}[settings["units"]]
     assert f"nats_per_{noun}" in report["scores"]
-    assert report["scores"]["bits_per_character"]["n"] == report["counts"]["characters_of_text"]
-    assert ("log Z" in (tmp_path / "m" / "report.html").read_text()) == ("objective" in settings)
+    page = (tmp_path / "m" / "report.html").read_text()
+    for shown in ("log Z", "its own loss", "Loss of the full softmax"):
+        assert (shown in page) == ("objective" in settings)
+    made = f"unit:{noun}" + (f" ({settings['units']}, lowercase:no, [NUM]:yes" if noun != "byte" else "|vocabulary")
+    assert report["scores"]["perplexity"]["signature"].startswith(made)
+    if noun != "byte":  # the numbers of the verses are lost
+        assert "bits_per_character" not in report["scores"]
+    else:
+        assert report["scores"]["bits_per_character"]["n"] == report["counts"]["characters_of_text"]
 
 
 def test_units_of_a_trained_tokeniser(trained, verses, tmp_path):
@@ -309,6 +316,18 @@ def test_texts_that_cannot_be_read(run, tmp_path, content, said):
     outcome = run(*words(tmp_path / "a.txt", tmp_path / "m"))
     assert (outcome.code, len(outcome.sentences)) == (2, 1)
     assert said in outcome.sentences[0]
+
+
+def test_an_option_leaves_idle_what_the_recipe_says_for_other_units(tmp_path):
+    config = configure(LMConfig, corpus="imdb", out="o", units="char")
+    assert (config.data.vocab_size, config.data.lowercase) == (8000, False)
+    assert configure(LMConfig, corpus="imdb", out="o").data.vocab_size == 30_000
+    with pytest.raises(UsageError, match="`lowercase` must be left out where units is char"):
+        configure(LMConfig, corpus="imdb", out="o", units="char", lowercase=True)
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('units = "char"\nvocab_size = 99\n')
+    with pytest.raises(UsageError, match="`vocab_size` must be left out where units is char"):
+        configure(LMConfig, recipe=recipe, corpus="imdb", out="o")
 
 
 def test_what_nobody_meant_to_type(run, finished, trained, verses, tmp_path):
