@@ -29,8 +29,8 @@ class LMTextConfig:
     splits: str = setting("train", "Splits that are trained on, as in train,unsupervised.")
     validation: str | None = setting(
         None,
-        "Splits that choose the weights, or held-out: a part of the training text; when absent the corpus' own "
-        "validation where there is one, else held-out.",
+        "Splits that choose the weights by their first 50,000 units, or held-out: a part of the training text; when "
+        "absent the corpus' own validation where there is one, else held-out.",
     )
     test: str | None = setting(
         None,

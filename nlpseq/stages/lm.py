@@ -88,6 +88,9 @@ def _train(config: LMConfig, job: Job) -> None:
         noise=None if noise is None else noise.to(job.device),
     )
     live = LanguageModel(model, work.units, config=config, facts=_facts(config, work, model, job))
+    if unknown := live.unknown((config.sampling.prompts or "").replace("|", "")):
+        noun = f"{live.units.noun}{'s' * (unknown > 1)}"
+        job.note(f"warning: {unknown} {noun} of the prompts never seen in training, read as [UNK]")
     diary = _Diary(job.state / _SAMPLES, live)
     watched = replace(job, watch=diary.watching(job.watch)) if job.first else job
     evaluate = _validation(live, work.validation.ids, diary)
