@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from nlpseq.blocks import Chart, Series
 
@@ -17,12 +18,12 @@ def fit_temperature(logits: Tensor, targets: Tensor) -> float:
     """Return the temperature that logits are to be divided by, so that targets are likeliest (Guo et al. 2017).
 
     logits: (N, C), N of at least 1, of examples that were not trained on; targets: (N,) int64, the right classes. The
-    result is between 0.01 and 100. One imagined example more of each class counts too (after Platt 1999), or a handful
-    that are all right would make every answer certain. The likelihood is concave in the inverse of the temperature, so
-    the place where its slope is 0 is found by halving.
+    result is between 0.01 and 100. One imagined example more, shared by all classes, counts too (after Platt 1999), or
+    a handful that are all right would make every answer certain; it stays 1 where that one alone asks for another. The
+    likelihood is concave in the inverse of the temperature, so the place where its slope is 0 is found by halving.
     """
     scores, right = logits.double(), targets[:, None]
-    prior = scores.shape[1] / (len(scores) + scores.shape[1])
+    prior = 1 / (len(scores) + 1)
     wanted = ((1 - prior) * scores.gather(1, right)[:, 0] + prior * scores.mean(1)).mean()
     low, high = -_LOG_RANGE, _LOG_RANGE  # of the logarithm of the inverse
     for _ in range(_HALVINGS):
@@ -30,7 +31,9 @@ def fit_temperature(logits: Tensor, targets: Tensor) -> float:
         shares = torch.softmax(scores * torch.tensor(middle).double().exp(), 1)
         steeper = (shares * scores).sum(1).mean() <= wanted
         low, high = (middle, high) if steeper else (low, middle)
-    return float(torch.tensor(-(low + high) / 2).exp())
+    found = float(torch.tensor(-(low + high) / 2).exp())
+    plain, cooled = (F.cross_entropy(scores / temperature, targets) for temperature in (1.0, found))
+    return found if cooled < plain else 1.0
 
 
 def expected_calibration_error(confidence: Tensor, right: Tensor, bins: int = 15) -> float:

@@ -14,19 +14,21 @@ __all__ = ["conll_table"]
 def conll_table(path: Path, wanted: Sequence[str] | None) -> Table:
     """Return the sentences in a file of CoNLL columns, as lists in the columns "tokens" (the first) and "tags" (last).
 
-    wanted: of these, or column numbers, 1 for the first. Raises CorpusError for any other name; a scan yields one for
-    each line that has fewer or more columns than the first one.
+    wanted: of these, or column numbers, 1 for the first. Raises CorpusError for any other name or number; a scan yields
+    one for each line that has fewer or more columns than the first one.
     """
-    numbered = bool(wanted) and all(name.isdecimal() for name in wanted or ())
-    columns = tuple(wanted or ()) if numbered else pick(wanted, ("tokens", "tags"), str(path))
-    places = [int(name) - 1 if numbered else {"tokens": 0, "tags": -1}[name] for name in columns]
+    places = {"tokens": 0, "tags": -1} | {name: int(name) - 1 for name in wanted or () if name.isdecimal()}
+    for name, place in places.items():
+        if name.isdecimal() and place < 0:
+            raise fault(name, "be the number of a column, 1 for the first", "is none", str(path))
+    columns = pick(wanted or ("tokens", "tags"), tuple(places), str(path))
 
     def scan() -> Iterator[Record]:
-        for number, cells in _sentences(path, max(2, *(place + 1 for place in places))):
+        for number, cells in _sentences(path, max(2, *(places[c] + 1 for c in columns))):
             if isinstance(cells, CorpusError):
                 yield Record(number, cells)
             else:
-                yield Record(number, {c: [row[p] for row in cells] for c, p in zip(columns, places, strict=True)})
+                yield Record(number, {c: [row[places[c]] for row in cells] for c in columns})
 
     return Table(str(path), columns, scan)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, astuple, dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -36,11 +37,13 @@ __all__ = [
     "labelled_splits",
     "open_labelled",
     "readable",
+    "scorable",
 ]
 
 T = TypeVar("T")
 _AT_ONCE = 2048  # rows encoded together
 _MOST_CLASSES = 1000
+_ABSENT = "-1"  # what some corpora, such as GLUE, have for a label that is kept back
 _TENTH = 10  # one in so many distinct texts is validated on where a corpus has no such split
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
@@ -90,6 +93,8 @@ def open_labelled(name: str, columns: LabelConfig, *, told: Told = untold) -> tu
     """
     asked = [column for column in (columns.text, columns.label) if column]
     both = asked if len(set(asked)) == 2 else None  # of a file without a header line they must be asked for
+    if Path(name).is_dir() and not all(map(str.isdecimal, asked)):
+        both = None  # a test may come without the column of the label
     corpus = load_corpus(name, columns=both, told=told)
     present = list(next(iter(corpus.splits.values())).columns)
     roles = corpus.card.columns if corpus.card else {}
@@ -104,7 +109,7 @@ def open_labelled(name: str, columns: LabelConfig, *, told: Told = untold) -> tu
     text, label = str(found[0]), str(found[1])
     if text == label:
         raise CorpusError(sentence("label", "be another column than the text", label))
-    if len(asked) < 2 and corpus.card is None:  # a file of one's own is cut into splits by its text
+    if not both and corpus.whole is not None:  # a file of one's own is cut into splits by its text
         corpus = load_corpus(name, columns=(text, label), told=told)
     return corpus, (text, label)
 
@@ -114,12 +119,19 @@ class LabelledSplit:
     """The examples of a split, in order and as often as they are asked for.
 
     columns: of text and label; tenth: of a corpus without validation, whether these are the texts of train that are
-    held out for it (True) or all others (False), by the smallest hashes, so that equal texts are always together.
+    held out for it (True) or all others (False), by the smallest hashes, so that equal texts are always together;
+    labels: examples of any other are left out, where they are given.
     """
 
     split: Split
     columns: tuple[str, str]
     tenth: bool | None = None
+    labels: frozenset[str] | None = None
+
+    @property
+    def cut_here(self) -> bool:
+        """Whether nlpseq chose which rows these are."""
+        return self.tenth is not None or self.split.cut is not None
 
     def __iter__(self) -> Iterator[Example]:
         table = self.split.table
@@ -128,8 +140,9 @@ class LabelledSplit:
             if isinstance(record.row, CorpusError):
                 raise record.row
             if self.tenth is None or self.tenth == (text_hash(record.row, (text,)) <= self._largest):
-                where = f"{table.name}, {table.unit} {record.number}"
-                yield Example(_plain(record.row[text]), _plain(record.row[label]).strip() or None, where)
+                found = " ".join(_plain(record.row.get(label)).split()) or None  # one line, as what is printed
+                if self.labels is None or found is None or found in self.labels:
+                    yield Example(_plain(record.row.get(text)), found, f"{table.name}, {table.unit} {record.number}")
 
     @cached_property
     def _largest(self) -> int:
@@ -143,7 +156,9 @@ class LabelledSplit:
 
 
 def _plain(value: object) -> str:
-    """Return a cell as text: tokens joined by spaces, nothing for null."""
+    """Return a cell as text: tokens joined by spaces, nothing for null; tables with gaps have whole numbers as 1.0."""
+    if isinstance(value, float) and not math.isinf(value):
+        return "" if math.isnan(value) else str(int(value)) if value.is_integer() else str(value)
     return " ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
 
 
@@ -157,6 +172,30 @@ def labelled_splits(corpus: Corpus, columns: tuple[str, str]) -> dict[str, Label
         return {name: LabelledSplit(corpus.split(name), columns) for name in PARTS if name in corpus.splits}
     found = {"train": LabelledSplit(train, columns, False), "validation": LabelledSplit(train, columns, True)}
     return found | ({"test": LabelledSplit(corpus.split("test"), columns)} if "test" in corpus.splits else {})
+
+
+def scorable(
+    splits: Mapping[str, LabelledSplit], classes: Collection[str]
+) -> tuple[dict[str, LabelledSplit], dict[str, int]]:
+    """Return the splits with no label but the classes of train, and how many rows had to be left out of each for it.
+
+    That is done where nlpseq cut the split off itself; elsewhere such a label raises CorpusError. A test without a
+    label, or with -1 alone, is no test.
+    """
+    found, left = dict(splits), {}
+    for name in found.keys() - {"train"}:
+        labels = Counter(one.label for one in found[name] if one.label is not None and one.text.strip())
+        strange, own = labels.keys() - set(classes), found[name].cut_here
+        if strange and own:
+            found[name] = replace(found[name], labels=frozenset(classes))
+            left[name] = sum(labels[label] for label in strange)
+        if name == "test" and len(strange) == len(labels) and (own or strange <= {_ABSENT}):
+            del found[name]
+        elif strange and not own:
+            one = next(example for example in found[name] if example.label in strange)
+            must = f"be one of the classes of train ({column_names(list(classes))})"
+            raise CorpusError(sentence("label", must, one.label, one.where))
+    return found, left
 
 
 def classes_of(examples: Iterable[Example], name: str, *, order: Sequence[str] = ()) -> dict[str, int]:

@@ -244,7 +244,7 @@ def held_out(model: RecurrentLM, ids: Ids, *, streams: int = 1) -> Held:
     chunk = max(1, _CHUNK // streams)
     for start in range(0, length, chunk):
         places = starts + torch.arange(start, min(start + chunk, length))
-        real = (places < torch.minimum(starts + length, torch.tensor(len(targets)))).flatten()
+        real = (places < len(targets)).flatten()  # the last stream may be shorter
         places = places.clamp(max=len(targets) - 1)
         features, state = model(fed[places].to(device), state)
         wanted = real.nonzero()[:, 0]

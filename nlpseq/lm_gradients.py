@@ -37,7 +37,8 @@ def gradient_chart(ids: Ids, vocabulary: int, *, seed: int) -> Chart:
     note = (
         f"Mean norm of the gradient of the last unit's loss in windows of {_STEPS} units with respect to the vector of "
         f"the unit so many before it: networks of one layer of {_HIDDEN} after {_UPDATES} steps on this text. Where it "
-        "vanishes nothing is learnt over that distance; gates let it pass (Hochreiter and Schmidhuber 1997)."
+        "vanishes nothing is learnt over that distance; gates can let it pass, where the text rewards remembering "
+        "(Hochreiter and Schmidhuber 1997)."
     )
     return Chart("Gradient through time", series, "units back", "norm", log=True, note=note)
 

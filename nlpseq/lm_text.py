@@ -88,8 +88,9 @@ class Text(NamedTuple):
 def open_source(name: str, column: str | None, *, as_bytes: bool) -> Source:
     """Return the text of a file, a folder or a corpus.
 
-    name: a file that is no table (.txt, .py, .tex …), or a folder of such files; else as for `load_corpus`; column: of
-    the text; as_bytes: files need not be UTF-8. Raises CorpusError for what cannot be found or read.
+    name: a file that is no table (.txt, .py, .tex …), or a folder of such files, of which those that are not text are
+    left out; else as for `load_corpus`; column: of the text; as_bytes: files need not be text. Raises CorpusError for
+    what cannot be found or read.
     """
     path = Path(name).expanduser()
     files = _plain_files(path) if path.is_dir() and not _is_of_tables(path) else []

@@ -40,23 +40,30 @@ def fit_span_temperature(tagger: Tagger, held: Sequence[Sentence]) -> float:
     """Return the temperature by which the entities found in sentences have the likeliest confidences (Guo et al. 2017).
 
     held: sentences that were not trained on. It is 1 where nothing is found, else between 0.2 and 12: the likelihood of
-    being right is searched over its logarithm by golden sections.
+    being right is searched over its logarithm by golden sections. Two imagined answers, one of them wrong, are spread
+    over those found (after Platt 1999), or a handful that are all right would make each answer certain.
     """
     parts = [part for one in held for part in split_up(one, LONGEST)]
     wanted = [set(part.entities) for part in parts]
     lattices = list(tagger.lattices([part.tokens for part in parts]))
 
-    def surprise(log_temperature: float) -> float:
-        total, temperature = 0.0, math.exp(log_temperature)
+    def answers(temperature: float) -> Iterator[tuple[float, bool]]:
         for group, lattice in lattices:
             for number, path in zip(group, read_paths(lattice, temperature, len(group)), strict=True):
                 for one in spans([tagger.lexicon.tags[tag] for tag in path.tags]):
-                    sure = path.confidence(one.start, one.end)
-                    total -= math.log(max(sure if one in wanted[number] else 1 - sure, 1e-7))
+                    yield path.confidence(one.start, one.end), one in wanted[number]
+
+    if not (found := sum(1 for _ in answers(1.0))):
+        return 1.0
+    prior = 2 / (found + 2)
+
+    def surprise(log_temperature: float) -> float:
+        total = 0.0
+        for sure, right in answers(math.exp(log_temperature)):
+            share = (1 - prior) * right + prior / 2
+            total -= share * math.log(max(sure, 1e-7)) + (1 - share) * math.log(max(1 - sure, 1e-7))
         return total
 
-    if not surprise(0.0):
-        return 1.0
     low, high, share = math.log(0.2), math.log(12), (math.sqrt(5) - 1) / 2
     left, right = high - share * (high - low), low + share * (high - low)
     values = surprise(left), surprise(right)

@@ -317,11 +317,12 @@ def _render_card(corpus: Corpus) -> list[str]:
     source = card.source
     known = "" if source.verified or source.revision == "unverified" else " (unverified)"
     origin = f"{source.kind} {source.id or source.url}, revision {source.revision}{known}"
+    here = {"generated": "written by nlpseq", "library": "the running interpreter"}
     lines = [
         f"{card.name}: {card.title}",
         f"task      {card.task}",
         f"languages {', '.join(card.languages)}",
-        f"source    {'written by nlpseq' if source.kind == 'generated' else origin}",
+        f"source    {here.get(source.kind, origin)}",
         f"licence   {card.licence}",
         f"cite      {card.citation}",
     ]

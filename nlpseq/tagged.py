@@ -65,8 +65,8 @@ def open_tagged(name: str, reading: TagConfig, *, told: Told = untold) -> Tagged
     if card and card.task != "ner" and not (all(asked) or Path(name).exists()):
         must = "be one of tagged sentences, or come with tokens and tags"
         raise CorpusError(sentence("corpus", must, f"{name} (for {card.task})", quote=False))
-    if any(column and column.isdecimal() for column in asked):  # columns without names, by number
-        asked = [reading.tokens or "1", reading.tags]
+    if any(column and column.isdecimal() for column in asked):  # columns by number; those of a .conll file have names
+        asked = [reading.tokens or "tokens", reading.tags or "tags"]
     corpus = load_corpus(name, columns=[column for column in asked if column] if all(asked) else None, told=told)
     present = list(next(iter(corpus.splits.values())).columns)
     roles = corpus.card.columns if corpus.card else {}
@@ -83,10 +83,15 @@ def open_tagged(name: str, reading: TagConfig, *, told: Told = untold) -> Tagged
     return TaggedCorpus(corpus, columns[0], columns[1])
 
 
-def scheme_of(source: TaggedCorpus, split: Split, asked: str) -> Scheme:
-    """Return the scheme of a split's tags: the one asked for, or the one that is seen where `auto` is."""
+def scheme_of(source: TaggedCorpus, asked: str) -> Scheme:
+    """Return the scheme of a corpus' tags: the one asked for, or where that is `auto` the one that is seen.
+
+    Looked at is the whole of a file that was cut, else train, else the first split: a few rows tell little.
+    """
     if asked != "auto":
         return asked  # type: ignore[return-value]
+    splits = source.corpus.splits
+    split = source.corpus.whole or splits.get("train") or next(iter(splits.values()))
     return detect(tags for _, tags in _rows(source, split) if isinstance(tags, list) and tags)
 
 
@@ -146,6 +151,8 @@ def _rows(source: TaggedCorpus, split: Split) -> Iterator[tuple[list[str], list[
     for index, row in enumerate(split):
         tokens, marks = row[source.tokens], row[source.tags]
         if isinstance(tokens, str):
+            if not isinstance(marks, list | None):
+                raise fault(source.tags, "be a list of spans", f"is {marks}", split.where(index))
             yield _from_text(tokens, marks, lambda: split.where(index))  # noqa: B023 - called before the next row
             continue
         tokens, marks = tokens or [], marks or []

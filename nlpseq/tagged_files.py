@@ -35,9 +35,11 @@ def _tags(one: Tagged, scheme: Scheme) -> list[str]:
 
 
 def check_file(path: str | Path, *, replace: bool) -> None:
-    """Raise UsageError for a file of another format, or one that is there and shall not be replaced."""
+    """Raise UsageError for a file of another format, in no folder, or there and not to be replaced."""
     if Path(path).suffix not in FORMATS:
         raise UsageError(sentence("out", f"end in one of {' '.join(FORMATS)}", str(path)))
+    if not Path(path).parent.is_dir():
+        raise UsageError(sentence("out", "be in a folder that is there", str(path)))
     if Path(path).exists() and not replace:
         raise UsageError(sentence("out", "be a new file (--replace puts another in its place)", str(path)))
 

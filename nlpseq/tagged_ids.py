@@ -17,12 +17,13 @@ from nlpseq.errors import ArtefactError, CorpusError, sentence
 from nlpseq.placeholders import normalise
 from nlpseq.tagged import Sentence, Tally, pieces
 from nlpseq.tags import iobes_tags, to_tags
-from nlpseq.vocab import SPECIALS, UNK, Vocabulary
+from nlpseq.vocab import NUM, SPECIALS, UNK, URL, Vocabulary
 
 __all__ = ["Lexicon", "TagCounts", "TaggedData", "build_lexicon", "encode_tagged", "split_up", "unknown_type"]
 
 _LETTERS = 40  # characters that are read of a word: of a longer one as many from its start as from its end
 _AT_ONCE = 2048  # sentences written together
+_PLACEHOLDERS = {"[NUM]": NUM, "[URL]": URL}
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Lexicon:
         self.characters = Vocabulary(characters)
         self.entities = {kind: frozenset(names) for kind, names in entities.items()}
         self.tags = iobes_tags(entities)
-        self._rows: dict[str, int] = {word: row for row, word in enumerate(words)}
+        self._rows = {word: row for row, word in enumerate(words) if word not in SPECIALS}  # nobody types those
         self._places = {tag: place for place, tag in enumerate(self.tags)}
 
     @property
@@ -76,7 +77,7 @@ class Lexicon:
         found = self._rows.get(token)
         if found is None:
             found = self._rows.get(token.lower())
-        return self._rows.get(placeholder(token), UNK) if found is None else found
+        return _PLACEHOLDERS.get(placeholder(token), UNK) if found is None else found
 
     def spelling(self, token: str) -> list[int]:
         """Return a token's row and the ids of its characters, at least one."""
@@ -111,7 +112,7 @@ class Lexicon:
 def placeholder(token: str) -> str:
     """Return `[NUM]` or `[URL]` for a token that is a number or a link, else one that is no word."""
     text = normalise(token).text
-    return text if text in ("[NUM]", "[URL]") else ""
+    return text if text in _PLACEHOLDERS else ""
 
 
 def build_lexicon(read: Iterable[Sentence], known: Sequence[str] = (), extra: int | None = None) -> Lexicon:
@@ -126,7 +127,7 @@ def build_lexicon(read: Iterable[Sentence], known: Sequence[str] = (), extra: in
         tokens.update(normalize("NFC", token) for token in one.tokens)
         for entity in one.entities:
             names.setdefault(entity.type, set()).add(" ".join(one.tokens[entity.start : entity.end]))
-    given = set(known)
+    given = set(known).difference(SPECIALS)
     words: Counter[str] = Counter()
     characters: Counter[str] = Counter()
     for token, count in tokens.items():

@@ -66,6 +66,8 @@ def detect(sequences: Iterable[Sequence[str]]) -> Scheme:
 def follows(before: str, tag: str, scheme: Scheme) -> bool:
     """Return whether a tag may stand behind another; the start and the end of a sentence are as `O`."""
     same = type_of(before) == type_of(tag)
+    if scheme != "iobes" and tag[0] in "ES":
+        return False
     if scheme == "iob1":
         return tag[0] != "B" or (same and before != OUTSIDE)
     if scheme == "iob2":

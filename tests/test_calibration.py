@@ -20,23 +20,34 @@ def test_the_temperature_is_the_one_that_targets_were_drawn_by(temperature):
 
 
 def test_the_temperature_is_where_the_likelihood_is_highest():
-    logits, targets = drawn(1.7, 500)
+    logits, targets = drawn(1.7, 5000)
     found = fit_temperature(logits, targets)
 
     def loss(temperature):
-        prior = 4 / 504  # one more example of each class
-        return float(torch.nn.functional.cross_entropy(logits.double() / temperature, targets, label_smoothing=prior))
+        return float(torch.nn.functional.cross_entropy(logits.double() / temperature, targets))
 
-    assert loss(found) < min(loss(found * 1.01), loss(found / 1.01))
+    assert loss(found) < min(loss(found * 1.02), loss(found / 1.02))
+
+
+@pytest.mark.parametrize("classes", [2, 20, 200])
+def test_a_handful_of_examples_does_not_spoil_what_was_calibrated(classes):
+    logits, targets = drawn(1.0, classes=classes)
+    confidence, best = torch.softmax(logits / fit_temperature(logits[:20], targets[:20]), 1).max(1)
+    assert expected_calibration_error(confidence, best == targets) < 0.15
 
 
 def test_a_temperature_stays_finite_where_all_is_right_or_all_is_wrong():
-    logits = torch.tensor([[5.0, 0.0], [0.0, 5.0]])
-    # a mean confidence of 3/4: two examples, and for each class half of an imagined one
-    assert fit_temperature(logits, torch.tensor([0, 1])) == pytest.approx(5 / math.log(3))
+    logits = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    # a mean confidence of 5/6: two examples that are right, and half of an imagined one
+    assert fit_temperature(logits, torch.tensor([0, 1])) == pytest.approx(1 / math.log(5))
     assert fit_temperature(logits, torch.tensor([1, 0])) == pytest.approx(100, rel=0.02)
-    assert fit_temperature(1e9 * logits, torch.tensor([0, 1])) == pytest.approx(100, rel=0.02)
     assert math.isfinite(fit_temperature(logits * 0, torch.tensor([1, 0])))
+
+
+def test_the_temperature_stays_1_where_another_would_not_lower_the_loss():
+    logits = torch.tensor([[5.0, 0.0], [0.0, 5.0]])
+    assert fit_temperature(logits, torch.tensor([0, 1])) == 1.0
+    assert fit_temperature(1e9 * logits, torch.tensor([0, 1])) == 1.0
 
 
 def test_the_calibration_error_is_that_of_its_definition():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import nlpseq
-from nlpseq import SentimentClassifier, Tagger, Translator
+from nlpseq import LanguageModel, SentimentClassifier, Tagger, Translator
 
 MODELS = sorted((Path(__file__).parent / "models").glob("*/translate.json"))
 
@@ -35,7 +35,20 @@ def test_a_classifier_of_an_earlier_version_answers_as_it_did(stored: Path):
         assert [weight for _, weight in found.words] == pytest.approx([x for _, x in row["words"]], abs=1e-3)
 
 
-@pytest.mark.parametrize("stage", ["translate", "sentiment", "ner"])
+LANGUAGE_MODELS = sorted((Path(__file__).parent / "models").glob("*/lm.json"))
+
+
+@pytest.mark.parametrize("stored", LANGUAGE_MODELS, ids=lambda path: path.parent.name)
+def test_a_language_model_of_an_earlier_version_scores_and_writes_as_it_did(stored: Path):
+    expected = json.loads(stored.read_text("utf-8"))
+    model = LanguageModel.load(stored.parent / "lm", device="cpu")
+    found = model.score([row["text"] for row in expected["scores"]])
+    assert [one.nats for one in found] == pytest.approx([row["nats"] for row in expected["scores"]], abs=1e-3)
+    assert [one.unknown for one in found] == [row["unknown"] for row in expected["scores"]]
+    assert model.sample(expected["prompt"], temperature=0, length=60, past_end=True) == [expected["greedy"]]
+
+
+@pytest.mark.parametrize("stage", ["translate", "sentiment", "ner", "lm"])
 def test_there_is_a_frozen_model_of_this_minor_version(stage: str):
     minor = nlpseq.__version__.rsplit(".", 1)[0]
     assert (Path(__file__).parent / "models" / minor / f"{stage}.json").is_file()

@@ -14,6 +14,7 @@ from nlpseq.labelled import (
     labelled_splits,
     open_labelled,
     readable,
+    scorable,
 )
 from nlpseq.settings import LabelConfig, ReadingConfig, TokenizerConfig
 from nlpseq.tokenizer import Tokenizer
@@ -88,6 +89,54 @@ def test_one_text_alone_cannot_be_cut(tmp_path):
     splits = labelled_splits(*open_labelled(str(tmp_path / "c"), LabelConfig()))
     with pytest.raises(CorpusError, match=r"`train` must have at least 2 different texts, .* but is of 1"):
         list(splits["train"])
+
+
+def scored(folder, **parts):
+    for name, text in parts.items():
+        write(folder, f"{name}.csv", text)
+    splits = labelled_splits(*open_labelled(str(folder), LabelConfig()))
+    return scorable(splits, classes_of(splits["train"], "c"))
+
+
+@pytest.mark.parametrize("test", ["id,text\n1,one\n", "text,label\none,\ntwo,\n", "text,label\none,-1\ntwo,-1\n"])
+def test_a_test_without_a_label_is_no_test(tmp_path, test):
+    found, left = scored(tmp_path / "c", train="text,label\n" + lines(90), test=test)
+    assert (set(found), left) == ({"train", "validation"}, {})
+
+
+def test_a_label_of_test_that_train_does_not_have_is_said_at_once(tmp_path):
+    with pytest.raises(CorpusError, match=r"one of the classes of train \(bad, good\), but is \"-1\" \(.*line 4\)"):
+        scored(tmp_path / "c", train="text,label\n" + lines(90), test="text,label\na,bad\nb,good\nc,-1\n")
+    minus = "text,label\n" + lines(90, lambda n: "1" if n % 2 else "-1")
+    assert scored(tmp_path / "c", train=minus, test="text,label\na,-1\n")[0]["test"] is not None
+
+
+def test_rare_classes_are_left_out_of_splits_that_were_cut_off_here(tmp_path):
+    path = write(
+        tmp_path, "a.csv", "text,label\n" + lines(200, lambda n: f"c{n}" if n < 60 else "many" if n % 2 else "more")
+    )
+    splits = labelled_splits(*open_labelled(path, LabelConfig()))
+    classes = classes_of(splits["train"], "a.csv")
+    found, left = scorable(splits, classes)
+    for name in ("validation", "test"):
+        kept, all_ = [one.label for one in found[name]], [one.label for one in splits[name]]
+        assert set(kept) <= set(classes)
+        assert len(kept) + left[name] == len(all_) == 10
+        assert left[name] > 0
+
+
+def test_labels_are_one_line_and_gaps_do_not_make_numbers_of_them(tmp_path):
+    path = write(tmp_path, "a.csv", 'text,label\none,"very\tbad\nindeed"\n' + lines(5))
+    assert (
+        next(iter(LabelledSplit(open_labelled(path, LabelConfig())[0].split("all"), ("text", "label")))).label
+        == "very bad indeed"
+    )
+    pq = pytest.importorskip("pyarrow.parquet")
+    pa = pytest.importorskip("pyarrow")
+    values = pa.array([0.0, 1.0, float("nan"), 2.5, None], pa.float64())
+    pq.write_table(pa.table({"text": [f"t{n}" for n in range(5)], "label": values}), tmp_path / "a.parquet")
+    split = open_labelled(str(tmp_path / "a.parquet"), LabelConfig())[0].split("all")
+    assert [one.label for one in LabelledSplit(split, ("text", "label"))] == ["0", "1", None, "2.5", None]
 
 
 def examples(*labels):

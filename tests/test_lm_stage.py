@@ -23,10 +23,10 @@ from nlpseq.stages.lm import evaluate_language_model
 from nlpseq.vocab import EOS, UNK
 
 VERSE = "the moon is up, the sea is wide;\nthe wind is high, the boats abide.\n"
-SMALL = {"device": "cpu", "threads": 1, "precision": "fp32", "hidden_size": 12, "embed_size": 8, "layers": 1,
+SMALL = {"device": "cpu", "threads": 1, "precision": "fp32",
+         "cell": "lstm", "hidden_size": 12, "embed_size": 8, "layers": 1,
          "batch_tokens": 64, "steps": 16, "max_steps": 24, "evaluate_steps": 6, "save_minutes": 0.0, "warmup_steps": 2,
-         "sample_length": 20, "prompts": "the |a", "gradients": False, "learning_rate": 0.01,
-         "cell": "lstm"}  # fmt: skip
+         "sample_length": 20, "prompts": "the |a", "gradients": False, "learning_rate": 0.01}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -169,8 +169,9 @@ def test_units_of_a_trained_tokeniser(trained, verses, tmp_path):
 
 def test_a_model_learns_the_verses(verses, tmp_path):
     options = {"max_steps": 150, "evaluate_steps": 150, "hidden_size": 48, "embed_size": 32, "learning_rate": 0.02}
-    live = train_lm(small(verses, tmp_path / "m", **options, dropout=0.0, output_dropout=0.0))
+    live = train_lm(small(verses, tmp_path / "m", **options, dropout=0.0, output_dropout=0.0, test="validation,test"))
     report = json.loads((tmp_path / "m" / "report.json").read_text())
+    assert "document ends:0" in report["scores"]["nats_per_character"]["signature"]  # one text, cut
     assert report["scores"]["nats_per_character"]["value"] < 0.45
     assert "the moon is up, the sea is wide;\n" in live.sample("1. the moon", temperature=0, length=120)[0]
     good, bad = live.score(["the moon is up", "moon up the is"])
@@ -344,6 +345,8 @@ def test_what_nobody_meant_to_type(run, finished, trained, verses, tmp_path):
         (("sample", "--model", trained / "units"), "must be a model of the stage `lm`, but is one of `tokenize`."),
         (("sample", "--model", finished, "--temperature", "-1"), "`temperature` must be a number from 0 to 100"),
         (("sample", "--model", finished, "--top-p", "2", "--count", 2), "`top_p` must be a number from 1e-06 to 1"),
+        (("sample", "--model", finished, "--prompt", "b\udcff"), '`text` must be UTF-8 text, but is "b\\udcff".'),
+        (("evaluate", "--model", finished, "--text", "b\udcff"), '`text` must be UTF-8 text, but is "b\\udcff".'),
         (("evaluate", "--model", finished), "`corpus` must be given, or else text, but is absent (option --corpus)."),
         (("evaluate", "--model", finished, "--corpus", verses, "--split", "no"), "`no` must be a split of verses.txt"),
         (("evaluate", "--model", finished, "--corpus", "phrasebok"), "did you mean `phrasebook`?"),

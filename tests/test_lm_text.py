@@ -48,6 +48,16 @@ def test_a_folder_holds_out_whole_files(tmp_path):
     assert not source.python
 
 
+def test_files_of_a_folder_that_are_not_text_are_left_out_and_counted(tmp_path):
+    for number in range(4):
+        (tmp_path / f"{number}.py").write_text("x = 1\n")
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG\0\0")
+    source = open_source(str(tmp_path), None, as_bytes=False)
+    assert (len(source.left_out), source.python) == (1, True)
+    assert rows(source, "all") == ["x = 1\n"] * 4
+    assert open_source(str(tmp_path), None, as_bytes=True).left_out == ()
+
+
 def test_a_folder_of_named_splits_is_taken_as_it_is(tmp_path):
     for name in ("train", "valid", "test"):
         (tmp_path / f"{name}.txt").write_text(name)

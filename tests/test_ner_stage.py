@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ from conftest import SMALL_TAGGER, state_folder
 
 from nlpseq import NerConfig, Tagger, configure, loop, train_ner
 from nlpseq.artefact import MANIFEST
+from nlpseq.errors import ArtefactError
 from nlpseq.stages.ner import TaggingTask
 from nlpseq.tagged import Sentence, Tally
 from nlpseq.tagged_ids import build_lexicon, encode_tagged
@@ -70,6 +72,12 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tagged: Path, tmp_path: Path)
     with pytest.raises(Stop):
         train_ner(small(tagged / "corpus", folder, **options), watch=stop)
     assert (state_folder(folder) / "state.pt").exists()
+    lexicon = next((state_folder(folder) / "lexicon").glob("lexicon-*.json"))
+    content = lexicon.read_bytes()
+    lexicon.write_bytes(content[:-1] + b" ")
+    with pytest.raises(ArtefactError, match=r"must have the SHA-256 that manifest\.json gives"):
+        train_ner(small(tagged / "corpus", folder, **options))
+    lexicon.write_bytes(content)
     steps = []
     watch = lambda event: steps.append(event.step) if event.kind == "resumed" else None  # noqa: E731
     train_ner(small(tagged / "corpus", folder, **options), watch=watch)
@@ -103,6 +111,11 @@ def test_given_vectors_are_taken_and_those_of_unseen_words_are_kept(tagged: Path
     expected = torch.tensor([[1.0, 2.0], [-1.0, 3.0], [0.5, 0.25]])
     torch.testing.assert_close(frozen.model.vectors(rows)[0], expected)
     assert frozen.facts["embeddings"]["further"] == 1
+    untrained = train_ner(small(tagged / "corpus", tmp_path / "d", freeze=True, **(common | {"learning_rate": 1e-9})))
+    for word in ("that", "never-seen"):  # without a vector, and [UNK]
+        row = frozen.lexicon.row(word)
+        assert frozen.model.paces[row] == 1
+        assert not torch.allclose(frozen.model.words.weight[row], untrained.model.words.weight[row], atol=1e-4)
     tuned = train_ner(small(tagged / "corpus", tmp_path / "b", extra_words=0, **common))
     assert not torch.equal(tuned.model.vectors(rows[:, :1])[0], expected[:1])
     slow = train_ner(small(tagged / "corpus", tmp_path / "c", pace=0.01, **common))
@@ -110,6 +123,25 @@ def test_given_vectors_are_taken_and_those_of_unseen_words_are_kept(tagged: Path
     assert 0 < hardly < moved / 20
     assert tuned.lexicon.row("unheard") == 1  # [UNK]
     assert tuned.facts["embeddings"]["further"] == 0
+
+
+def test_given_vectors_stand_in_the_model_and_in_no_saved_state(tagged: Path, tmp_path: Path):
+    def stop(event: loop.Event) -> None:
+        if event.kind == "saved":
+            raise Stop
+
+    (tmp_path / "v.txt").write_text("2 2\nsaid 1 2\nunheard -1 3\n")
+    options = {"max_steps": 8, "evaluate_steps": 2, "embed_size": 2, "embeddings": str(tmp_path / "v.txt")}
+    whole = train_ner(small(tagged / "corpus", tmp_path / "whole", **options))
+    with pytest.raises(Stop):
+        train_ner(small(tagged / "corpus", tmp_path / "m", **options), watch=stop)
+    held = (state_folder(tmp_path / "m") / "state.pt").read_bytes()[:-32]
+    state = torch.load(io.BytesIO(held), weights_only=True)
+    assert "words.weight" in state["model"]
+    assert "given" not in state["model"] | state["best_weights"]
+    resumed = train_ner(small(tagged / "corpus", tmp_path / "m", **options))
+    assert weights(tmp_path / "m") == weights(tmp_path / "whole")
+    assert resumed.model.given[whole.lexicon.row("unheard")].tolist() == [-1, 3]
 
 
 def test_a_batch_has_each_distinct_word_once_and_the_tags_of_its_tokens(tmp_path: Path):
@@ -183,7 +215,8 @@ def test_the_report_has_what_a_reader_needs(tagged: Path, run, tmp_path: Path):
 
 def test_an_unknown_tag_at_evaluation_is_one_sentence(tagged: Path, run, tmp_path: Path):
     (tmp_path / "a.conll").write_text("Ada B-MISC\n\nb O\n\nc O\n")
-    common = ("ner", "evaluate", "--model", tagged / "model", "--corpus", tmp_path / "a.conll", "--split", "all")
+    common = ("ner", "evaluate", "--model", tagged / "model", "--corpus", tmp_path / "a.conll", "--split", "all",
+              "--out", tmp_path / "r")  # fmt: skip
     outcome = run(*common)
     said = '`tags` must be of the types of the training (LOC, ORG, PER), but is "MISC" (a.conll, all).'
     assert (outcome.code, outcome.sentences) == (2, [said])
@@ -194,6 +227,19 @@ def test_an_unknown_tag_at_evaluation_is_one_sentence(tagged: Path, run, tmp_pat
     outcome = run(*common, "--scheme", "iob2", "--illegal", "repair")
     assert (outcome.code, outcome.sentences) == (0, [])
     assert "illegal_repaired: 3" in outcome.out
+
+
+def test_an_evaluation_reads_as_the_training_did_unless_it_is_told_otherwise(run, tmp_path: Path):
+    path = tmp_path / "a.conll"
+    path.write_text("".join(f"B-PER x Ada{n}\nI-LOC x Rome\nO x left\n\n" for n in range(9)))
+    options = {"tokens": 3, "tags": 1, "scheme": "iob2", "illegal": "repair"}
+    assert run(*words(path, tmp_path / "m", **options)).code == 0
+    common = ("ner", "evaluate", "--model", tmp_path / "m", "--corpus", path, "--split", "all")
+    outcome = run(*common)
+    assert (outcome.code, outcome.sentences) == (0, [])
+    assert "illegal_repaired: 9" in outcome.out
+    assert "9 are not, the first: I-LOC behind B-PER" in run(*common, "--illegal", "refuse").sentences[0]
+    assert 'one is "x"' in run(*common, "--tags", 2).sentences[0]
 
 
 def test_faults_of_a_corpus_are_sentences_and_leave_nothing_behind(run, tmp_path: Path):

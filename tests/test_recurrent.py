@@ -24,7 +24,7 @@ def lstm(x, state, w, mask):
 
 
 def gru(x, h, w, mask):
-    """Cho et al. 2014, version 3: the reset gate after the product; gates r, z, n."""
+    """Cho et al. 2014, arXiv v1: the reset gate after the product; gates r, z, n."""
     xr, xz, xn = (w[0] @ x + w[2]).chunk(3)
     hr, hz, hn = (w[1] @ (h[0] * mask) + w[3]).chunk(3)
     r, z = torch.sigmoid(xr + hr), torch.sigmoid(xz + hz)
@@ -149,7 +149,7 @@ def test_a_state_carries_a_sequence_on(cell, layers):
 
 
 def test_textbook_gru_by_its_mapping_of_weights():
-    """The first version, r * h before the product, is the same map where W_hn is diagonal and b_hn is 0."""
+    """Version 3, r * h before the product, is the same map where W_hn is diagonal and b_hn is 0."""
     layer = Layer("gru", 3, 4).double()
     w_ih, w_hh = layer.rnn.weight_ih_l0.data, layer.rnn.weight_hh_l0.data
     b_ih, b_hh = layer.rnn.bias_ih_l0.data, layer.rnn.bias_hh_l0.data

@@ -198,6 +198,29 @@ def test_labels_that_train_does_not_have_are_said_with_their_line(run, tmp_path:
     )  # fmt: skip
 
 
+def test_what_cannot_be_scored_is_said_before_the_training(run, tmp_path: Path):
+    write(tmp_path / "c" / "train.csv", rows(60))
+    write(tmp_path / "c" / "test.csv", [*rows(9), ("odd", "odd")])
+    outcome = run(*words(tmp_path / "c", tmp_path / "m"))
+    assert (outcome.code, len(outcome.sentences)) == (2, 1), outcome.err
+    assert 'but is "odd"' in outcome.sentences[0]
+    assert "step" not in outcome.err
+    (tmp_path / "c" / "test.csv").write_text("text,id\nthe film is superb,1\n")
+    outcome = run(*words(tmp_path / "c", tmp_path / "m", max_steps=1))
+    assert outcome.code == 0, outcome.err
+    assert "warning: test has no text with a label, so validation is what is reported.\n" in outcome.err
+    assert json.loads((tmp_path / "m" / "report.json").read_bytes())["split"] == "validation"
+
+
+def test_a_class_with_one_row_does_not_stop_a_file_of_ones_own(run, tmp_path: Path):
+    path = write(tmp_path / "a.csv", [*rows(100), *((f"once {n}", f"rare {n}") for n in range(40))])
+    outcome = run(*words(path, tmp_path / "m", max_steps=1))
+    assert outcome.code == 0, outcome.err
+    assert re.search(r"warning: test: \d+ rows have a label that train does not have and are left out\.", outcome.err)
+    outcome = run("sentiment", "evaluate", "--model", tmp_path / "m", "--corpus", path)
+    assert outcome.code == 0, outcome.err
+
+
 def test_labels_may_be_numbers_and_texts_empty_or_without_label(run, tmp_path: Path):
     numbers = {"bad": "1", "good": "5", "so-so": "3"}
     found = [(text, numbers[label]) for text, label in rows(80)] + [

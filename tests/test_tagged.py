@@ -26,7 +26,7 @@ def write_conll(path: Path, rows=ROWS, form="{0} NN {1}") -> Path:
 def read(path: Path, *, scheme: str = "auto", repair: bool = False, tally: Tally | None = None, **columns: str):
     source = open_tagged(str(path), TagConfig(**columns))
     split = source.corpus.split("all" if source.corpus.whole else "train")
-    found = scheme_of(source, split, scheme)
+    found = scheme_of(source, scheme)
     return found, list(sentences(source, split, found, repair=repair, tally=tally or Tally()))
 
 
@@ -40,7 +40,8 @@ def test_conll_columns(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("form", "columns"), [("{1} x {0}", {"tokens": "3", "tags": "1"}), ("{0} {1} x", {"tags": "2"})]
+    ("form", "columns"),
+    [("{1} x {0}", {"tokens": "3", "tags": "1"}), ("{0} {1} x", {"tags": "2"}), ("x {0} {1}", {"tokens": "2"})],
 )
 def test_columns_in_any_order(tmp_path: Path, form: str, columns: dict[str, str]):
     path = write_conll(tmp_path / "a.conll", form=form)
@@ -118,6 +119,10 @@ def test_illegal_tags_are_refused_with_their_number_and_place_or_repaired_and_co
         ({"tokens": ["a"], "tags": [None]}, 'with a type, but one is "None"'),
         ({"tokens": ["a"], "tags": "O"}, "be one for each token, but they are no list"),
         ({"tokens": ["a", ""], "tags": ["O", "O"]}, "a list of texts that are not empty, but these are not"),
+        ({"text": "ab", "entities": 5}, r"`entities` must be a list of spans, but is 5 \(.*line 1\)"),
+        ({"text": "ab", "entities": True}, "a list of spans, but is True"),
+        ({"text": "ab", "entities": False}, "a list of spans, but is False"),
+        ({"text": "ab", "entities": {"start": 0}}, "a list of spans, but is {"),
         ({"text": "ab", "entities": [{"start": 0, "end": 3, "type": "X"}]}, "spans with start, end and type, inside"),
         (
             {"text": "ab", "entities": [{"start": 0, "end": 1}]},
@@ -135,6 +140,9 @@ def test_rows_that_are_no_tagged_sentences_are_named_by_file_and_line(tmp_path: 
 
 
 def test_columns_that_are_not_there(tmp_path: Path):
+    for asked in ({"tokens": "0"}, {"tags": "0"}, {"tokens": "1", "tags": "0"}):
+        with pytest.raises(CorpusError, match=r"`0` must be the number of a column, 1 for the first, but is none"):
+            read(write_conll(tmp_path / "a.conll"), **asked)
     (tmp_path / "a.tsv").write_text("left\tright\na\tb\n")
     with pytest.raises(CorpusError, match=r"`tokens` must be a column of a.tsv \(left, right\), but is absent"):
         open_tagged(str(tmp_path / "a.tsv"), TagConfig())
@@ -156,6 +164,18 @@ def test_ragged_columns_are_named_by_file_and_line(tmp_path: Path, text: str, sa
     (tmp_path / "b.conll").write_text("a O\n")
     with pytest.raises(CorpusError, match="must have 4 columns in every line, but has 2"):
         list(Split("train", open_table(tmp_path / "b.conll", ["1", "4"])))
+
+
+def test_the_scheme_is_seen_from_the_whole_of_a_file_that_was_cut(tmp_path: Path):
+    """Of six sentences train has four; those of test and validation have all that tell IOB1."""
+    path = write_conll(tmp_path / "a.conll", [pair for n in range(6) for pair in ((f"Ada{n}", "O"), (None, None))])
+    source = open_tagged(str(path), TagConfig())
+    (held,) = source.corpus.split("test")
+    text = path.read_text().replace(f"{held['tokens'][0]} NN O", f"{held['tokens'][0]} NN I-PER")
+    path.write_text(text)
+    source = open_tagged(str(path), TagConfig())
+    assert scheme_of(source, "auto") == "iob1"
+    assert scheme_of(source, "iobes") == "iobes"
 
 
 def test_long_sentences_are_cut_behind_stops_where_there_are_any():

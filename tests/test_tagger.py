@@ -14,11 +14,13 @@ import torch
 from nlpseq import Tagger, load_corpus
 from nlpseq.config import configure
 from nlpseq.errors import ArtefactError, UsageError
+from nlpseq.ner_report import fit_span_temperature
 from nlpseq.settings import NerConfig
+from nlpseq.tagged import Sentence
 from nlpseq.tagged_ids import Lexicon
 from nlpseq.tagger import LONGEST, ROWS, build_network
 from nlpseq.tags import illegal_places, spans
-from nlpseq.vocab import SPECIALS
+from nlpseq.vocab import SPECIALS, UNK
 
 WORDS = ["Ada", "Lee", "lives", "in", "Rome", ".", "3.5", "ünïcode", "x" * 60]
 
@@ -127,6 +129,15 @@ def test_a_temperature_changes_confidences_and_no_tag():
     assert sure[0] > sure[1] > 0
 
 
+def test_a_handful_of_right_answers_makes_no_certainty():
+    """Without imagined answers the lowest temperature that is searched, 0.2, would be the likeliest."""
+    tagger = random_tagger()
+    held = [Sentence(one.tokens, spans(one.tags)) for one in tagger.tag_tokens(drawn(5))]
+    assert 10 < sum(len(one.entities) for one in held) < 40
+    assert fit_span_temperature(tagger, held) > 0.3
+    assert fit_span_temperature(tagger, []) == 1.0
+
+
 def test_an_endless_sentence_and_an_endless_word_are_read_and_nothing_is_lost():
     tagger = random_tagger()
     tokens = ["Ada", "in"] * LONGEST + ["y" * 10_000]
@@ -146,6 +157,7 @@ def test_a_word_is_looked_up_as_it_stands_then_in_lowercase_then_as_a_number():
         lexicon.words.words[lexicon.row(token)] for token in ("Rome", "ROME", "Ada", "1,000", "http://a.org", "zzz")
     ]
     assert found == ["Rome", "rome", "ada", "[NUM]", "[URL]", "[UNK]"]
+    assert {lexicon.row(token) for token in SPECIALS} == {UNK}  # typed ones are words as any other
     assert len(lexicon.spelling("y" * 10_000)) == 41
     assert lexicon.spelling("Cafe\u0301") == lexicon.spelling("Caf\u00e9")
 
@@ -214,4 +226,5 @@ def test_the_command_prints_a_line_for_each_line(tagged: Path, run):
     assert run(*model, "--batch-size", 1, stdin=text).out == plain.out
     said = "`--json, --conll and --out` must be given one at a time, but is given together."
     assert run(*model, "--json", "--conll", "a").sentences == [said]
+    assert "must be in a folder that is there" in run(*model, "--out", "no/a.conll", "a").sentences[0]
     assert "must end in one of .conll .jsonl .parquet" in run(*model, "--out", "a.txt", "a").sentences[0]

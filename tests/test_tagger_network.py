@@ -52,6 +52,20 @@ def test_given_vectors_beside_what_was_learnt():
     torch.testing.assert_close(model.vectors(words, unknown)[0], expected)
 
 
+def test_a_word_taken_for_unknown_is_as_unk_is_in_tagging_given_vector_and_all():
+    model = network(given=8)
+    torch.nn.init.normal_(model.given)
+    model.given[4] = 0.0
+    model.paces[:6] = torch.tensor([1.0, 0.1, 0.1, 0.1, 1.0, 0.1])
+    dropped = model.vectors(torch.tensor([[4, 3]]), torch.tensor([[True, False]]))
+    torch.testing.assert_close(dropped, model.vectors(torch.tensor([[1, 3]])))
+
+
+def test_a_character_that_training_never_meets_says_nothing():
+    assert not network().characters.weight[1].any()
+    assert network().characters.weight[0].any()
+
+
 def test_without_given_vectors_an_unknown_word_is_unk():
     model = network()
     found = model.vectors(torch.tensor([[2, 4]]), torch.tensor([[False, True]]))[0]

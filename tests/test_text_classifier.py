@@ -91,6 +91,14 @@ def test_each_dropout_is_on_in_training_only(kind):
     assert torch.equal(model.eval()(tokens, LENGTHS), plain.eval()(tokens, LENGTHS))
 
 
+@pytest.mark.parametrize(("pooling", "cell", "scale"), [("max", "rnn", 0.5), ("last", "rnn", 1.0), ("max", "gru", 1.0)])
+def test_a_simple_network_that_is_pooled_has_a_short_memory_to_begin_with(pooling, cell, scale):
+    model, _ = made({"pooling": pooling, "cell": cell, "layers": 2})
+    for layer in model.recurrent.layers:
+        gate = layer.rnn.weight_hh_l0[:6]
+        torch.testing.assert_close(gate @ gate.T, scale**2 * torch.eye(6, dtype=torch.float64), rtol=0, atol=1e-6)
+
+
 def test_word_dropout_hides_whole_tokens(monkeypatch):
     model, tokens = made(word=0.5)
     seen = []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nlpseq.commands.shared import (
+    blocks,
     given,
     model_option,
     plain_options,
@@ -59,6 +60,7 @@ def train_lm(recipe: str | None, *, check: bool, tensorboard: bool, **options: A
 def sample_text(model: str, prompt: str, count: int, *, as_json: bool, device: str, **options: Any) -> None:
     """Write text; a single one is shown as it is written."""
     how = given(options)
+    ((prompt,),) = blocks((prompt,), 1)  # which refuses what is not UTF-8
     live = _loaded(model, device)
     if unknown := live.unknown(prompt):
         say(f"warning: {_unseen(live, unknown, ' of the prompt')}, read as [UNK]")
@@ -134,7 +136,7 @@ def evaluate_lm(model: str, corpus: str | None, *, texts: tuple[str, ...], as_js
 
 def _rank(live: LanguageModel, texts: tuple[str, ...], *, as_json: bool) -> None:
     """Print for each text its log-probability, that per unit, and how many units it has."""
-    for found in live.score(texts):
+    for found in live.score([text for block in blocks(texts, len(texts)) for text in block]):
         if found.unknown:
             say(f"warning: {_unseen(live, found.unknown)}, read as [UNK]: {found.text}")
         count = len(found.units)

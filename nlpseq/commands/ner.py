@@ -22,7 +22,7 @@ from nlpseq.commands.shared import (
 from nlpseq.config import configure
 from nlpseq.errors import UsageError, sentence
 from nlpseq.progress import shown
-from nlpseq.settings import NerConfig, TagConfig
+from nlpseq.settings import NerConfig
 
 if TYPE_CHECKING:
     from nlpseq.tagger import Tagged, Tagger
@@ -111,19 +111,18 @@ def _tagged(tagger: Tagger, texts: Iterator[list[str]], *, tokenised: bool) -> I
 @model_option
 @click.option("--corpus", required=True, metavar="NAME|PATH", help="Corpus by name, or a file or folder of yours.")
 @click.option("--split", default="test", show_default=True, help="Split to score; all rows of a file: all.")
-@click.option("--tokens", metavar="COLUMN", help="Column (.conll: or number) of tokens or text; the corpus' own.")
-@click.option("--tags", metavar="COLUMN", help="Column (.conll: or number) of tags or spans; the corpus' own.")
-@click.option("--scheme", default="auto", type=click.Choice(("auto", *_SCHEMES.choices)), show_default=True)
-@click.option("--illegal", default="refuse", type=click.Choice(("refuse", "repair")), show_default=True)
+@click.option("--tokens", metavar="COLUMN", help="Column (.conll: or number) of tokens or text; as in training.")
+@click.option("--tags", metavar="COLUMN", help="Column (.conll: or number) of tags or spans; as in training.")
+@click.option("--scheme", type=click.Choice(("auto", *_SCHEMES.choices)), help="Of the tags; as in training.")
+@click.option("--illegal", type=click.Choice(("refuse", "repair")), help="What is not legal; as in training.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--out", metavar="DIR", help="Folder of the report; MODEL/evaluate-CORPUS-SPLIT when absent.")
 def evaluate_tagger(model: str, corpus: str, split: str, *, device: str, out: str | None, **further: Any) -> None:
     """Print the scores of a tagger, and write report.json and report.html."""
     from nlpseq.stages.ner import evaluate_tagger
 
-    asked = TagConfig(**further)
     watch = shown(say)
-    report = evaluate_tagger(model, corpus, split=split, reading=asked, device=device, out=out, watch=watch)
+    report = evaluate_tagger(model, corpus, split=split, reading=further, device=device, out=out, watch=watch)
     for name, score in report.scores.items():
         interval = "" if score.low is None else f"  [{score.low:.2f}, {score.high:.2f}]"
         digits = 4 if name.startswith("ece") else 2

@@ -91,7 +91,7 @@ class PeepholeLSTMCell(NamedTuple):
 
 
 class GRUCell(NamedTuple):
-    """Cho et al. 2014 in its third version, as in torch, cuDNN and Keras (`reset_after`): reset behind the product.
+    """Cho et al. 2014, arXiv 1406.1078v1, as in torch, cuDNN and Keras (`reset_after=True`): reset behind the product.
 
     r, z = sigmoid(W x + b + U h + d), each with weights of its own; n = tanh(W x + b + r * (U h + d));
     h' = (1 - z) * n + z * h.
@@ -108,7 +108,8 @@ class GRUCell(NamedTuple):
 
 
 class TextbookGRUCell(NamedTuple):
-    """The GRU as textbooks print it (Cho et al. 2014, first version; Chung et al. 2014): reset before the product.
+    """The GRU as textbooks print it: reset before the product (Cho et al. 2014, arXiv 1406.1078v3), and z and 1 - z
+    exchanged (Chung et al. 2014).
 
     r, z as in GRUCell; n = tanh(W x + b + U (r * h) + d); h' = z * n + (1 - z) * h. With `textbook_weights` z has the
     same meaning as torch's; the two are the same map where U of n is diagonal and its bias d is 0, else neighbours.

@@ -66,12 +66,12 @@ class Layer(nn.Module):
     """One recurrent layer in one direction on torch's fused kernel, simple (Elman 1990), LSTM or GRU; or, step by step,
     the LSTM with peepholes.
 
-    The GRU is Cho et al. 2014 in its third arXiv version, as in torch and cuDNN (reset gate after the product):
+    The GRU is that of arXiv 1406.1078v1 (Cho et al. 2014), as in torch and cuDNN (reset gate after the product):
 
         r = sigmoid(W_ir x + b_ir + W_hr h + b_hr)        z = sigmoid(W_iz x + b_iz + W_hz h + b_hz)
         n = tanh(W_in x + b_in + r * (W_hn h + b_hn))     h' = (1 - z) * n + z * h
 
-    Textbooks often print the first version: r * h before the product W_hn, and z and 1 - z exchanged (`cells`).
+    Textbooks often print v3, r * h before the product W_hn, with z and 1 - z as in Chung et al. 2014 (`cells`).
 
     recurrent_dropout zeroes inputs of W_hh, the same ones at every step (Gal and Ghahramani 2016): by one mask a batch,
     applied to the columns of W_hh, so that the fused kernel computes exactly that; or, with `mask_per_row`, by one for

@@ -19,8 +19,9 @@ _WIDTH = 3  # characters that a filter sees
 class Shape(NamedTuple):
     """The sizes of a tagger and what its parts are.
 
-    words: rows of words that are trained, of which `unknown` stands for others; given: rows of given vectors,
-    those of these words first, 0 where there are none; spelling: cnn, lstm or none; features: that the characters give.
+    words: rows of words that are trained; given: rows of given vectors, those of these words first, 0 where there are
+    none; spelling: cnn, lstm or none; features: that the characters give; unknown: the row of words, and of characters,
+    that stands for others.
     """
 
     words: int
@@ -67,6 +68,7 @@ class TaggerNetwork(nn.Module):
         if features:
             self.characters = nn.Embedding(shape.characters, shape.character_size)
             nn.init.normal_(self.characters.weight, std=shape.character_size**-0.5)
+            nn.init.zeros_(self.characters.weight[shape.unknown])  # training never meets it: it must say nothing
         if shape.spelling == "cnn":
             self.filters = nn.Linear(_WIDTH * shape.character_size, features)
         elif shape.spelling == "lstm":
@@ -107,15 +109,16 @@ class TaggerNetwork(nn.Module):
         below 1 they stay near those of words that the training split does not have. unknown: (B, T) bool, words that
         shall be as if training did not have them: as they are given, or else [UNK].
         """
-        rows = words if unknown is None else words.masked_fill(unknown, self.shape.unknown)
         if not self.shape.given:
+            rows = words if unknown is None else words.masked_fill(unknown, self.shape.unknown)
             return self.words(rows)  # type: ignore[no-any-return]
-        found: Tensor = F.embedding(words, self.given)
-        paces = self.paces[rows]
+        paces = self.paces[words]
         if unknown is not None:
-            paces = paces.masked_fill(unknown & found.any(2), 0.0)
-        learnt: Tensor = self.words(rows.clamp(max=self.shape.words - 1)) * paces[..., None]
-        return found + learnt
+            has_vector = F.embedding(words, self.given).any(2)
+            words = words.masked_fill(unknown & ~has_vector, self.shape.unknown)
+            paces = self.paces[words].masked_fill(unknown & has_vector, 0.0)
+        learnt: Tensor = self.words(words.clamp(max=self.shape.words - 1)) * paces[..., None]
+        return F.embedding(words, self.given) + learnt
 
     def forward(self, words: Tensor, spelt: Tensor, lengths: Tensor, unknown: Tensor | None = None) -> Tensor:
         """Return the score of each tag at each token, (B, T, Y); those at padding mean nothing.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar, Literal
 
 from nlpseq.config import setting, settings_of
@@ -102,10 +103,12 @@ class LMTextConfig:
 class NetworkConfig:
     """The recurrent language model (Mikolov et al. 2010; Zaremba et al. 2014; Merity et al. 2018)."""
 
-    cell: Literal["gru", "lstm", "rnn"] = setting("lstm", "Recurrent layer: GRU, LSTM or simple (Elman).")
+    cell: Literal["gru", "lstm", "rnn"] = setting(
+        "gru", "Recurrent layer: GRU (three quarters of an LSTM's weights), LSTM or simple (Elman)."
+    )
     embed_size: int = setting(128, "Size of a unit's vector.", low=1, high=65536)
     hidden_size: int = setting(512, "Size of a layer's state.", low=1, high=65536)
-    layers: int = setting(2, "Recurrent layers.", low=1, high=64)
+    layers: int = setting(1, "Recurrent layers.", low=1, high=64)
     tied: bool = setting(True, "The output layer shares the embeddings (Press and Wolf 2017).")
     word_dropout: float = setting(
         0.0, "Dropout of whole rows of the embedding table (Gal and Ghahramani 2016).", low=0.0, high=0.95
@@ -198,7 +201,9 @@ class LMConfig:
     data: LMTextConfig = field(default_factory=LMTextConfig)
     model: NetworkConfig = field(default_factory=NetworkConfig)
     batching: BatchingConfig = field(default_factory=BatchingConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
+    training: TrainingConfig = field(
+        default_factory=partial(TrainingConfig, epochs=10.0, learning_rate=2e-3, batch_tokens=4096)
+    )
     softmax: NoiseConfig = field(default_factory=NoiseConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     gradients: bool = setting(

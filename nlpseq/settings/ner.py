@@ -40,7 +40,7 @@ class WordVectorsConfig:
         "Folder of `nlpseq embed train`, or a file of vectors (as GloVe's), that words start from: looked up as they "
         "stand, then in lowercase, then as [NUM] or [URL].",
     )
-    freeze: bool = setting(False, "Do not train the given vectors.", opposite="fine-tune")
+    freeze: bool = setting(False, "Do not train the given vectors, only those of other words.", opposite="fine-tune")
     pace: float = setting(
         1.0, "How fast given vectors are trained, as a share of the learning rate.", low=1e-6, high=1.0
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nlpseq import folders
-from nlpseq.artefact import save, write_file
+from nlpseq.artefact import MANIFEST, load, save
 from nlpseq.batches import Plan, pad, plan
-from nlpseq.config import to_plain
+from nlpseq.config import from_plain, to_plain
 from nlpseq.corpora import Split
 from nlpseq.entity_scores import f1_value
 from nlpseq.errors import CorpusError, sentence
@@ -154,9 +154,10 @@ def _prepare(config: NerConfig, vectors: Embeddings | None, state: Path, watch: 
     """Return corpus, lexicon and ids; what an earlier try of this run has written whole is taken as it is."""
     source = open_tagged(str(config.run.corpus), config.reading, told=counting(watch, "reading, row"))
     train, validation = (source.corpus.split(name) for name in ("train", "validation"))
-    scheme = scheme_of(source, train, config.reading.scheme)
+    scheme = scheme_of(source, config.reading.scheme)
     repair = config.reading.illegal == "repair"
-    if not (state / _LEXICON).exists():
+    folder = state / "lexicon"
+    if not (folder / MANIFEST).exists():
         watch(Event("note", f"Reading {source.corpus.name} ({source.tokens}, {source.tags}; {scheme.upper()})."))
         told = counting(watch, "reading train, row")
         read = sentences(source, train, scheme, repair=repair, tally=Tally(), told=told)
@@ -164,8 +165,9 @@ def _prepare(config: NerConfig, vectors: Embeddings | None, state: Path, watch: 
         for name in ("validation", *({"test"} & source.corpus.splits.keys())):  # faults are said before any training
             checked = sentences(source, source.corpus.split(name), scheme, repair=repair, tally=Tally())
             _check_types(lexicon, {entity.type for one in checked for entity in one.entities}, source.corpus.name, name)
-        write_file(state / _LEXICON, lexicon.file())
-    lexicon = Lexicon.from_file((state / _LEXICON).read_bytes(), str(state))
+        folder.mkdir(exist_ok=True)
+        save(folder, STAGE, settings={}, files={_LEXICON: lexicon.file()}, facts={})
+    lexicon = Lexicon.from_file(load(folder, STAGE).files[_LEXICON], str(folder))
 
     def encode(split: Split) -> TaggedData:
         tally = Tally()
@@ -221,10 +223,11 @@ def _start_from_vectors(
     matrix, found = vectors.lookup(words)
     has_vector = torch.from_numpy(found)
     model.given.copy_(torch.from_numpy(matrix))
-    model.paces[: len(known)] = torch.where(has_vector[: len(known)], config.pretrained.pace, 1.0)
+    model.register_buffer("given", model.given, persistent=False)  # in no saved state: a resumed run has them again
+    pace = 0.0 if config.pretrained.freeze else config.pretrained.pace
+    model.paces[: len(known)] = torch.where(has_vector[: len(known)], pace, 1.0)
     with torch.no_grad():  # words without a vector are drawn like the given ones, and trained as fast as anything
         model.words.weight.copy_(table.masked_fill(has_vector[: len(known), None], 0.0))
-    model.words.weight.requires_grad_(not config.pretrained.freeze)
     share = f"{covered.found:,} of {covered.tokens:,} words of train ({covered.percent:.1f} %) have a given vector"
     watch(Event("note", f"{share}, and {len(words) - len(known):,} words more."))
     return {"embeddings": covered._asdict() | {"further": len(words) - len(known)}}
@@ -270,24 +273,23 @@ def _validation(live: Tagger, work: _Prepared, config: NerConfig) -> Callable[[]
 def _finish(tagger: Tagger, work: _Prepared, folder: Path, *, state: Path, watch: Watch) -> None:
     """Calibrate, score and report on the test split into the state folder, then switch the new model in."""
     watch(Event("note", "Calibrating on validation."))
-    read = _reader(work.source, tagger.config.reading)
+    read = _reader(work.source, tagger.config.reading, work.scheme)
     tagger.facts["temperature"] = round(fit_span_temperature(tagger, list(read("validation", Tally()))), 4)
     split = "test" if "test" in work.source.corpus.splits else "validation"
     watch(Event("note", f"Tagging {split}."))
     report = ner_report(tagger, work.source, split, read=read, log=state / "metrics.jsonl")
     write(state, report)
     watch(Event("note", scores_line(report)))
+    tagger.model.register_buffer("given", tagger.model.given)
     files = {WEIGHTS: pack_weights(tagger.model), _LEXICON: tagger.lexicon.file()}
     save(folder, STAGE, settings=to_plain(tagger.config), files=files, facts=tagger.facts)
 
 
-def _reader(source: TaggedCorpus, reading: TagConfig) -> Callable[[str, Tally], Iterator[Sentence]]:
+def _reader(source: TaggedCorpus, reading: TagConfig, scheme: Scheme) -> Callable[[str, Tally], Iterator[Sentence]]:
     """Return what reads the sentences of a split by its name."""
 
     def read(name: str, tally: Tally) -> Iterator[Sentence]:
-        split = source.corpus.split(name)
-        scheme = scheme_of(source, source.corpus.splits.get("train", split), reading.scheme)  # a few rows tell little
-        return sentences(source, split, scheme, repair=reading.illegal == "repair", tally=tally)
+        return sentences(source, source.corpus.split(name), scheme, repair=reading.illegal == "repair", tally=tally)
 
     return read
 
@@ -297,23 +299,27 @@ def evaluate_tagger(
     corpus: str,
     *,
     split: str = "test",
-    reading: TagConfig | None = None,
+    reading: Mapping[str, str | None] | None = None,
     device: str = "auto",
     out: str | Path | None = None,
     watch: Watch = unwatched,
 ) -> Report:
     """Return the scores and samples of a finished tagger on a split of a corpus, and write them as its report.
 
-    reading: columns and scheme, the corpus' own when absent; out: the folder of the report, when absent one of its own
-    in the model's, `evaluate-<corpus>-<split>`. Raises ArtefactError, CorpusError, WorkError.
+    reading: settings of `TagConfig` that are other than in the training, None for one that is not; out: the folder of
+    the report, when absent one of its own in the model's, `evaluate-<corpus>-<split>`. Raises UsageError,
+    ArtefactError, CorpusError, WorkError.
     """
     set_threads(None, World())
     tagger = Tagger.load(model, device=device)
-    source = open_tagged(corpus, reading or TagConfig())
+    asked = {name: value for name, value in (reading or {}).items() if value is not None}
+    as_asked = from_plain(TagConfig, to_plain(tagger.config.reading) | asked, "reading")
+    source = open_tagged(corpus, as_asked)
     source.corpus.split(split)
+    scheme = scheme_of(source, as_asked.scheme)
     watch(Event("note", f"Tagging {split} of {source.corpus.name}."))
     log = Path(model) / "metrics.jsonl"
-    report = ner_report(tagger, source, split, read=_reader(source, reading or TagConfig()), log=log)
+    report = ner_report(tagger, source, split, read=_reader(source, as_asked, scheme), log=log)
     folder = Path(out) if out else folders.evaluation_folder(Path(model), source.corpus.name, split)
     write(folder, report)
     watch(Event("note", f"The report is {folder / 'report.html'}."))

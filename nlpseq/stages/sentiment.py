@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -33,6 +33,7 @@ from nlpseq.labelled import (
     labelled_splits,
     open_labelled,
     readable,
+    scorable,
 )
 from nlpseq.loop import Event, Watch, counting, unwatched
 from nlpseq.nn.classifier import TextClassifier
@@ -150,6 +151,7 @@ def _prepare(config: SentimentConfig, state: Path, watch: Watch) -> _Prepared:
     watch(Event("note", f"Reading {corpus.name} ({', '.join(columns)})."))
     order = corpus.card.labels.get(columns[1], ()) if corpus.card else ()
     classes = classes_of(splits["train"], corpus.name, order=order)
+    splits = _scorable(splits, classes, watch)
     if not (state / "tokenizer" / MANIFEST).exists():
         tokenizer = _tokenizer(config, splits["train"], rows=sum(classes.values()), watch=watch)
         (state / "tokenizer").mkdir(exist_ok=True)
@@ -171,9 +173,20 @@ def _prepare(config: SentimentConfig, state: Path, watch: Watch) -> _Prepared:
     return prepared
 
 
+def _scorable(splits: dict[str, LabelledSplit], classes: dict[str, int], watch: Watch) -> dict[str, LabelledSplit]:
+    """Return the splits that can be scored, and say what is not: before the training, not behind it."""
+    found, left = scorable(splits, classes)
+    for name, rows in left.items():
+        watch(Event("note", f"warning: {name}: {rows:,} rows have a label that train does not have and are left out."))
+    if len(found) < len(splits):
+        watch(Event("note", "warning: test has no text with a label, so validation is what is reported."))
+    return found
+
+
 def _look_over(corpus: Corpus, columns: tuple[str, str], watch: Watch) -> None:
     """Say what is wrong with the corpus, and raise CorpusError with all of it that must be mended."""
-    parts = Corpus(corpus.name, {name: split for name, split in corpus.splits.items() if name in PARTS}, corpus.card)
+    there = [n for n in corpus.splits if n in PARTS and (n != "test" or columns[1] in corpus.split(n).columns)]
+    parts = Corpus(corpus.name, {name: corpus.split(name) for name in there}, corpus.card)
     told = counting(watch, "looking over, row")
     found = preflight(parts, columns, max_words=None, max_characters=None, max_ratio=None, told=told)
     found.raise_errors()
@@ -271,6 +284,9 @@ def evaluate_sentiment(
     opened, found = open_labelled(corpus, LabelConfig(asked.text or text, asked.label or label))
     splits = labelled_splits(opened, found) if "train" in opened.splits else {}
     examples = splits.get(split) or LabelledSplit(opened.split(split), found)
+    if examples.cut_here and split != "train":  # as in training: a class whose only texts it has is not scored
+        known = frozenset(one.label for one in splits["train"] if one.label is not None)
+        examples = replace(examples, labels=known)
     watch(Event("note", f"Classifying {split} of {opened.name}."))
     log = Path(model) / "metrics.jsonl"
     train = splits["train"] if split in splits and split != "train" else None  # else the yardsticks know the answers

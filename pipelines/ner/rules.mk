@@ -3,7 +3,7 @@ NER_CORPUS := $(or $(CORPUS),newswire)
 TAGGER := build/$(call corpus_name,$(NER_CORPUS))/ner
 NER_SETTINGS := $(strip --corpus $(NER_CORPUS) $(if $(SEED),--seed $(SEED)) $(NER_OPTIONS))
 NER_TRAIN = $(NLPSEQ) ner train $(NER_SETTINGS) --out $(TAGGER) --replace $(MACHINE)
-NER_EXAMPLES = "Jordan told reporters that she would leave Lincoln." "A storm cut the road between Jordan and Lincoln." \
+NER_EXAMPLES = "Jordan told reporters on Monday that she would resign." "A storm cut the road between Jordan and Lincoln." \
     "Jordan beat Lincoln 3-1 on Monday."
 
 .PHONY: ner

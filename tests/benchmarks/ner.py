@@ -110,7 +110,7 @@ def compare(corpus: str, epochs: float) -> None:
     splits = {}
     for name in ("train", "test"):
         split = source.corpus.split(name)
-        splits[name] = list(sentences(source, split, scheme_of(source, split, "auto"), repair=True, tally=Tally()))
+        splits[name] = list(sentences(source, split, scheme_of(source, "auto"), repair=True, tally=Tally()))
     units = ("training", "sentences/s", 1.0), ("tagging", "words/s", 1.0), ("one sentence alone", "ms", 1000.0)
     figures = ours(corpus, splits["train"], splits["test"], epochs)
     for (name, unit, scale), value in zip(units, figures, strict=True):
