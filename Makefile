@@ -20,7 +20,9 @@ MACHINE = --device $(DEVICE)$(if $(THREADS), --threads $(THREADS))
 # Every stage has a corpus of its own for when none is named: $(call corpus_name,path/to/mine.tsv.gz) is mine. A corpus
 # that changes makes its models stale; the code of nlpseq does not: a training may have taken hours.
 corpus_name = $(basename $(notdir $(patsubst %.gz,%,$(patsubst %/,%,$(1)))))
-corpus_files = $(wildcard $(1) $(1:%/=%).* $(1:%/=%)/* corpora/$(1)/*)
+corpus_files = $(wildcard $(1) $(1:%/=%).* corpora/$(1)/*) $(if $(wildcard $(1:%/=%)/.),$(call inside,$(1:%/=%)))
+# What is in a folder, however deep, but for hidden names and those that make would take for several.
+inside = $(shell find '$(1)' -mindepth 1 -name '.*' -prune -o ! -path '*[ :]*' -print)
 
 # build/phrasebook, build/multi30k-en-de, and build/mine-en-fr: the corpus and, but for the default, its pair. What one
 # corpus and pair wrote is never overwritten by another's (but mine.csv and mine.txt are both `mine`).

@@ -11,6 +11,7 @@ import dataclasses
 import math
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -109,7 +110,8 @@ def configure(cls: type[Config], *, recipe: Path | str | None = None, **options:
 
     recipe: a TOML file of setting names, with tables of what differs for a corpus by its name; when absent, the one
     that nlpseq has for the stage. options: by setting name; strings are read as on the command line, None is the
-    absence of a value. Raises UsageError with every fault found, one sentence a line, each with where it came from.
+    absence of a value. What a recipe says and an option makes idle (the configuration's `idle`) is left out.
+    Raises UsageError with every fault found, one sentence a line, each with where it came from.
     """
     path = recipe if recipe is not None else share_path("pipelines", str(getattr(cls, "stage", "")), "recipe.toml")
     content = read_recipe(path)
@@ -118,8 +120,27 @@ def configure(cls: type[Config], *, recipe: Path | str | None = None, **options:
     corpus = str(options.get("corpus") or top.get("corpus"))
     keys = top | tables.get(corpus, {})
     values: dict[str, tuple[object, str]] = {k: (v, f"{path}, key `{k}`") for k, v in keys.items()}
+    values = _in_use(cls, values, options)
     values |= {k: (v, f"option --{k.replace('_', '-')}") for k, v in options.items()}
     return _build(cls, values, list(_table_faults(cls, tables, corpus, str(path))))
+
+
+def _in_use(
+    cls: type, recipe: Mapping[str, tuple[object, str]], options: Mapping[str, object]
+) -> dict[str, tuple[object, str]]:
+    """Return what a recipe says without the settings that do nothing because of an option."""
+    plain = {name: value for name, (value, _) in recipe.items()}
+    before, after = _idle(cls, plain), _idle(cls, plain | dict(options))
+    return {name: value for name, value in recipe.items() if name not in after - before}
+
+
+def _idle(cls: type, values: Mapping[str, object]) -> set[str]:
+    """Return the settings that do nothing beside these; values that cannot be are left out, as they are said later."""
+    plain: dict[str, object] = {}
+    for item in settings_of(cls):
+        with suppress(KeyError, ValueError, OverflowError):
+            plain[item.name] = _parse(item, values[item.name])
+    return set(getattr(_assemble(cls, plain), "idle", ()))
 
 
 def read_recipe(path: Path | str) -> dict[str, Any]:

@@ -46,16 +46,25 @@ def stamp(path: str | Path | None) -> str:
     root = Path(path) if path else None
     if root is None:
         return ""
-    if (root / MANIFEST).is_file():
+    if _is_a_model(root):
         root = root / MANIFEST
+    base = root if root.is_dir() else root.parent
     beside = root.parent.glob(f"{root.name}.*") if len(root.parts) > 1 and not root.exists() else [root]
     inside = root.rglob("*") if root.is_dir() else beside
     total = hashlib.sha256()
     files = sorted(p for p in inside if p.is_file() and not p.name.startswith("."))
     for file in files:
         with open(file, "rb") as content:
-            total.update(os.fsencode(file.name) + hashlib.file_digest(content, "sha256").digest())
+            total.update(os.fsencode(file.relative_to(base)) + hashlib.file_digest(content, "sha256").digest())
     return total.hexdigest()[:16] if files else ""
+
+
+def _is_a_model(folder: Path) -> bool:
+    """Return whether a folder's manifest is one of nlpseq's; a text of one's own may have a file of that name."""
+    try:
+        return "stage" in read_manifest(folder)
+    except ArtefactError:
+        return False
 
 
 @contextmanager

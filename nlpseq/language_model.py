@@ -17,8 +17,8 @@ from nlpseq.losses import linear_cross_entropy
 from nlpseq.nn.lm import LMDropout, LMShape, RecurrentLM
 from nlpseq.settings import LMConfig, WritingConfig
 from nlpseq.training import choose_device, float32
-from nlpseq.units import Ids, Units, pieces, units_from_files
-from nlpseq.vocab import EOS, GO, PAD, UNK
+from nlpseq.units import Ids, Units, continued, pieces, units_from_files
+from nlpseq.vocab import EOS, GO, NUM, PAD, UNK, URL
 from nlpseq.weights import unpack_weights
 
 __all__ = ["STAGE", "Held", "LanguageModel", "Scored", "build_lm", "choose", "held_out", "log_normaliser"]
@@ -100,20 +100,31 @@ class LanguageModel:
             raise UsageError(sentence("count", "be a whole number of at least 1", count))
         start = self._ids(prompt)
         rows = list(zip(*self._write(start, how, count), strict=True)) or [()] * count
-        return [prompt + "".join(pieces(self.units, start, _ended(row, how))) for row in rows]
+        texts = (continued(self.units, start, list(_ended(row, how))) for row in rows)
+        return [prompt + (text.lstrip(" ") if self._spaced(prompt) else text) for text in texts]
 
     def stream(self, prompt: str = "", **settings: Any) -> Iterator[str]:
         """Yield what `sample` writes behind the prompt, as it is written."""
         how = writing(**settings)
         start = self._ids(prompt)
-        yield from pieces(self.units, start, _ended((step[0] for step in self._write(start, how, 1)), how))
+        spaced = self._spaced(prompt)
+        for piece in pieces(self.units, start, _ended((step[0] for step in self._write(start, how, 1)), how)):
+            yield piece.lstrip(" ") if spaced else piece
+            spaced = spaced and not piece
+
+    def _spaced(self, prompt: str) -> bool:
+        """Return whether the space before the first word is in the prompt; characters are written as they come."""
+        return not self.units.whole and prompt[-1:].isspace()
 
     def unknown(self, text: str) -> int:
         """Return how many units of a text are [UNK]."""
         return self._ids(text).count(UNK)
 
     def score(self, texts: Sequence[str]) -> list[Scored]:
-        """Return the probability of each text at the start of a document; each is read alone."""
+        """Return the probability of each text at the start of a document; each is read alone.
+
+        Where a line is a document, as for words, its end is part of it. Raises UsageError for what is no text.
+        """
         if isinstance(texts, str):
             raise UsageError(sentence("texts", "be a list of texts", texts))
         return [self._score(text) for text in texts]
@@ -121,7 +132,7 @@ class LanguageModel:
     @float32()
     @torch.inference_mode()
     def _score(self, text: str) -> Scored:
-        ids = self._ids(text)
+        ids = self._ids(text, ended=True)
         if not ids:
             return Scored(text, 0.0, [], 0)
         features, _ = self.model(torch.tensor([[EOS, *ids[:-1]]], device=self.device))
@@ -129,24 +140,33 @@ class LanguageModel:
         own = shares[torch.arange(len(ids)), torch.tensor(ids)].tolist()
         return Scored(text, sum(own), list(zip(self.units.names(ids), own, strict=True)), ids.count(UNK))
 
-    def _ids(self, text: str) -> list[int]:
-        """Return the ids of a text, an end of document for every line break where units have none for it."""
+    def _ids(self, text: str, *, ended: bool = False) -> list[int]:
+        """Return the ids of a text, cut as in training: where a line is a document, each that is not blank has an end.
+
+        ended: the last one too, though no line break follows.
+        """
+        if self.units.noun != "character":
+            _refuse_surrogates(text, self.units)
         if self.units.whole:
             return [int(number) for number in self.units.encode([text])[0]]
-        lines = [ids.tolist() for ids in self.units.encode(text.split("\n"))]
-        return [number for place, line in enumerate(lines) for number in ([EOS] if place else []) + line]
+        lines = text.splitlines()
+        ids = [ids.tolist() for ids in self.units.encode([line for line in lines if line.strip()])]
+        flat = [number for line in ids for number in [*line, EOS]]
+        open_ = not ended and bool(lines) and bool(lines[-1].strip()) and text.endswith(lines[-1])
+        return flat[:-1] if open_ else flat
 
     @torch.inference_mode()
     def _write(self, start: Sequence[int], how: WritingConfig, count: int) -> Iterator[list[int]]:
         """Yield the next unit of each text; each costs one step, whatever stands before it."""
-        dice = torch.Generator().manual_seed(how.seed)
+        dice = [torch.Generator().manual_seed(_seed(how.seed, row)) for row in range(count)]
+        never = (PAD, GO, UNK, NUM, URL) if self.units.whole else (PAD, GO, UNK)
         with float32():
             features, state = self.model(torch.tensor([[EOS, *start]], device=self.device))
         logits = self.model.output(features[:, -1]).expand(count, -1)
         state = state.expand(count, -1, -1)
         alive = np.ones(count, bool)
         for _ in range(how.length):
-            tokens = choose(logits.float().cpu(), how, dice)
+            tokens = choose(logits.float().cpu(), how, dice, never=never)
             yield tokens.tolist()
             alive &= how.past_end | (tokens.numpy() != EOS)
             if not alive.any():
@@ -166,25 +186,42 @@ def _ended(ids: Iterator[int] | Sequence[int], how: WritingConfig) -> Iterator[i
         yield number
 
 
-def choose(logits: Tensor, how: WritingConfig, dice: torch.Generator) -> Tensor:
+def _seed(seed: int, row: int) -> int:
+    """Return the seed of a text: what is written is the same however many others are written beside it."""
+    return int(np.random.SeedSequence([seed, row]).generate_state(1, np.uint64)[0])
+
+
+def _refuse_surrogates(text: str, units: Units) -> None:
+    try:
+        text.encode("utf-8", "surrogateescape" if units.whole else "strict")
+    except UnicodeEncodeError:
+        shown = text.encode("utf-8", "backslashreplace").decode()
+        raise UsageError(sentence("text", "be UTF-8 text", shown)) from None
+
+
+def choose(
+    logits: Tensor, how: WritingConfig, dice: Sequence[torch.Generator], *, never: Sequence[int] = (PAD, GO, UNK)
+) -> Tensor:
     """Return a unit for each row, (B,) int64, drawn from what temperature, top-k and top-p leave of its distribution.
 
-    logits: (B, V), float32 on the CPU. Top-p (Holtzman et al. 2020) keeps the likeliest units that together reach p.
-    Never drawn: <pad>, <go> and [UNK].
+    logits: (B, V), float32 on the CPU; dice: one of each row; never: units that are not drawn. Top-p (Holtzman et al.
+    2020) keeps the likeliest units that together reach p.
     """
     logits = logits.clone()
-    logits[:, [PAD, GO, UNK]] = -torch.inf
+    logits[:, list(never)] = -torch.inf
     if how.temperature == 0:
         return logits.argmax(1)
     if how.top_k is not None and how.top_k < logits.shape[1]:
         least = logits.topk(how.top_k, 1).values[:, -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)
-    shares = torch.softmax(logits.double() / how.temperature, 1)
+    logits = logits.double()  # from the largest on, or a temperature near 0 would make infinities of all
+    shares = torch.softmax((logits - logits.amax(1, keepdim=True)) / how.temperature, 1)
     if how.top_p is not None:
         ordered, order = shares.sort(1, descending=True)
         beyond = ordered.cumsum(1) - ordered >= how.top_p
         shares = torch.zeros_like(shares).scatter_(1, order, ordered.masked_fill(beyond, 0))
-    return torch.multinomial(shares, 1, generator=dice)[:, 0]
+    drawn = [torch.multinomial(row, 1, generator=own) for row, own in zip(shares, dice, strict=True)]
+    return torch.cat(drawn)
 
 
 @float32()

@@ -12,6 +12,7 @@ from nlpseq.nn.lm import LMDropout, LMShape, RecurrentLM
 from nlpseq.settings import TrainingConfig
 from nlpseq.training import World, begin, fit
 from nlpseq.units import Ids
+from nlpseq.vocab import SPECIALS, UNK
 
 __all__ = ["gradient_chart"]
 
@@ -19,6 +20,7 @@ _NAMES = {"rnn": "simple", "lstm": "LSTM", "gru": "GRU"}
 _HIDDEN, _EMBED = 64, 32
 _ROWS, _STEPS, _UPDATES = 16, 64, 150
 _WINDOWS = 64  # that the norm is the mean of
+_VOCABULARY = 2000  # units of the small networks: the most frequent ones, the rest are [UNK]
 
 
 def gradient_chart(ids: Ids, vocabulary: int, *, seed: int) -> Chart:
@@ -26,6 +28,8 @@ def gradient_chart(ids: Ids, vocabulary: int, *, seed: int) -> Chart:
 
     ids: of a text; vocabulary: number of units. Small networks of one layer are trained for a few seconds on the CPU.
     """
+    if vocabulary > _VOCABULARY:
+        ids, vocabulary = _capped(ids), _VOCABULARY
     series = []
     for cell, name in _NAMES.items():
         norms = _norms(_trained(cell, ids, vocabulary, seed), ids)
@@ -37,6 +41,16 @@ def gradient_chart(ids: Ids, vocabulary: int, *, seed: int) -> Chart:
         "(Hochreiter and Schmidhuber 1997)."
     )
     return Chart("Gradient through time", series, "units back", "norm", log=True, note=note)
+
+
+def _capped(ids: Ids) -> Ids:
+    """Return the ids with rare ones as `[UNK]`: a large vocabulary would cost the time and show nothing more."""
+    counts = np.bincount(ids, minlength=_VOCABULARY)
+    counts[: len(SPECIALS)] = counts.max() + 1  # which stay what they are
+    places = np.full(len(counts), UNK, np.int32)
+    kept = np.argsort(-counts, kind="stable")[:_VOCABULARY]
+    places[kept] = np.arange(_VOCABULARY)
+    return np.asarray(places[ids], np.int32)
 
 
 def _trained(cell: str, ids: Ids, vocabulary: int, seed: int) -> RecurrentLM:

@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from nlpseq.baselines import trigram_ids
-from nlpseq.errors import ArtefactError, sentence
 from nlpseq.language_model import COLD, STAGE, Held, LanguageModel, cold, held_out, log_normaliser
 from nlpseq.lm_gradients import gradient_chart
+from nlpseq.lm_task import LMBatch, StreamTask, noise_of
 from nlpseq.lm_text import Text
-from nlpseq.loop import read_record
+from nlpseq.loop import read_log
 from nlpseq.metrics import Score
 from nlpseq.python_lines import accepted
 from nlpseq.report import Block, Chart, Paragraph, Report, Samples, Series, Table
-from nlpseq.units import Ids
+from nlpseq.units import Ids, TokenUnits, Units
+from nlpseq.vocab import NUM, UNK, URL
 
 __all__ = ["Drawn", "lm_report", "scores_line"]
 
@@ -28,6 +30,7 @@ _STREAMS = 64  # … and how many side by side beyond
 _SHOWN = 24  # of the samples drawn while training
 _WRITTEN = 16, 1000  # texts and their units, of which the lines of Python are counted
 _SEED = 1
+_CONTEXTS = 4096  # units that the loss of noise-contrastive estimation is measured on
 _TRIGRAM = 2_000_000  # units that the trigrams are of
 
 
@@ -62,9 +65,9 @@ def lm_report(
     one, windows = held_out(lm.model, text.ids, streams=streams), cold(lm.model, text.ids)
     seconds = time.perf_counter() - started
     scores = _scores(lm, text, one, windows, streams=streams)
-    blocks = [*_curves(log, lm.units.noun), *_samples(samples, lm.config.sampling.prompts)]
+    blocks = [*_curves(log, lm.units.noun, lm.config.softmax.objective), *_samples(samples, lm.config.sampling.prompts)]
     if lm.config.softmax.objective == "nce":
-        blocks.append(_normaliser(lm, text, one))
+        blocks.append(_normaliser(lm, text, one, train))
     if python:
         lines, table = _python(lm, text, train)
         scores |= lines
@@ -90,7 +93,8 @@ def scores_line(report: Report) -> str:
 
 def _scores(lm: LanguageModel, text: Text, one: Held, windows: Held, *, streams: int) -> dict[str, Score]:
     noun, counts = lm.units.noun, text.counts
-    common = f"unit:{noun}|vocabulary:{len(lm.units)}|[UNK]:{counts.unknown} of {counts.units}, predicted like any unit"
+    made = f"{noun}{_made(lm.units)}|vocabulary:{len(lm.units)}"
+    common = f"unit:{made}|[UNK]:{counts.unknown} of {counts.units}, predicted like any unit"
     side = f"one pass, {streams} stream{'s side by side' if streams > 1 else ''}, state carried"
     stateful = f"{common}|context:{side}|document ends:{one.ends}"
     alone = f"{common}|context:windows of {COLD} from a cold start|document ends:{windows.ends}"
@@ -104,10 +108,28 @@ def _scores(lm: LanguageModel, text: Text, one: Held, windows: Held, *, streams:
         "perplexity": score(math.exp(min(one.loss, 700)), one, stateful),
         f"nats_per_{noun}_cold": score(windows.loss, windows, alone),
     }
-    if noun != "character":
+    if noun != "character" and not _lost(lm.units, text.ids):
         bits = one.nats / math.log(2) / max(1, counts.characters)
         scores["bits_per_character"] = Score(bits, None, None, counts.characters, f"{stateful}|per:character of text")
     return scores
+
+
+def _made(units: Units) -> str:
+    """Return how a tokeniser made the units: perplexities of other settings are of another text."""
+    if not isinstance(units, TokenUnits):
+        return ""
+    c = units.tokenizer.config
+    yes = {name: "yes" if getattr(c, name) else "no" for name in ("lowercase", "numbers", "links")}
+    return (
+        f" ({c.units}, lowercase:{yes['lowercase']}, [NUM]:{yes['numbers']}, [URL]:{yes['links']}, at least "
+        f"{c.min_count} times, at most {c.vocab_size}; each line that is not blank a document)"
+    )
+
+
+def _lost(units: Units, ids: Ids) -> bool:
+    """Return whether a text cannot be told from its units, so that bits per character would be those of less."""
+    lowered = isinstance(units, TokenUnits) and units.tokenizer.config.lowercase
+    return lowered or bool(np.isin(ids, (UNK, NUM, URL)).any())
 
 
 def _counts(lm: LanguageModel, text: Text, one: Held, seconds: float) -> dict[str, Any]:
@@ -131,22 +153,23 @@ def _explained(noun: str) -> Block:
     return Paragraph(text, "How to read the scores")
 
 
-def _curves(log: Path | None, noun: str) -> list[Block]:
-    if log is None or not log.exists():
+def _curves(log: Path | None, noun: str, objective: str) -> list[Block]:
+    if not (records := read_log(log)):
         return []
-    read = [read_record(line) for line in log.read_bytes().splitlines()]
-    records = [record for record in read if record is not None]
-    if len(records) < len(read):
-        must = "hold one JSON object per line (without the file, the report has no curves)"
-        raise ArtefactError(sentence(str(log), must, "damaged", quote=False))
 
     def series(key: str, name: str) -> Series:
         points = [(r["step"], r[key]) for r in records if key in r]
         return Series(name, [x for x, _ in points], [y for _, y in points])
 
-    losses = [series("loss", "training"), series("validation_loss", "validation")]
+    trained, validated = series("loss", "training"), series("validation_loss", "validation")
+    losses = [Chart("Loss", [trained, validated], "step", f"nats per {noun}")]
+    if objective == "nce":  # two losses, of which neither says anything of the other
+        losses = [
+            Chart("Loss of noise-contrastive estimation", [trained], "step", f"nats per {noun}, of its own questions"),
+            Chart("Loss of the full softmax", [validated], "step", f"nats per {noun}"),
+        ]
     return [
-        Chart("Loss", losses, "step", f"nats per {noun}"),
+        *losses,
         Chart("Norm of the gradient before clipping", [series("norm", "norm")], "step", "norm", log=True),
     ]
 
@@ -161,16 +184,30 @@ def _samples(samples: Sequence[Drawn], prompts: str | None) -> list[Block]:
     return [Samples("What the model writes as it learns", ("step", "loss", *begun), rows, note)]
 
 
-def _normaliser(lm: LanguageModel, text: Text, one: Held) -> Block:
+def _normaliser(lm: LanguageModel, text: Text, one: Held, train: Ids | None) -> Block:
     """Return how far from 1 the normaliser Z is that noise-contrastive estimation never computes."""
     mean, deviation = log_normaliser(lm.model, text.ids)
-    rows = [(one.loss, one.loss - mean, mean, deviation)]
-    titles = ("full softmax, nats", "scores taken as they are, nats", "mean of log Z", "its deviation")
+    rows: list[tuple[float, ...]] = [(one.loss, one.loss - mean, mean, deviation)]
+    titles = ["full softmax, nats", "scores taken as they are, nats", "mean of log Z", "its deviation"]
+    if train is not None:
+        rows = [(*rows[0], _own_loss(lm, text.ids, train))]
+        titles.append(f"its own loss, first {_CONTEXTS:,} units, nats")
     note = (
         "The loss with the normaliser, and about what it would be if Z were taken for 1 (with the mean of log Z over "
         "the first 4,096 contexts, where Z is measured)."
     )
     return Table("Loss and normaliser", titles, rows, note)
+
+
+def _own_loss(lm: LanguageModel, ids: Ids, train: Ids) -> float:
+    """Return the loss of noise-contrastive estimation on the beginning of a text, per unit, its noise drawn once."""
+    noise = noise_of(np.bincount(train, minlength=len(lm.units)), lm.config.softmax)
+    task = StreamTask(lm.model, ids, 1, min(_CONTEXTS, len(ids) - 1), _SEED, noise and noise.to(lm.device))
+    batch = task.batch(np.zeros(1, np.int64))
+    with torch.random.fork_rng(), torch.inference_mode():
+        torch.manual_seed(_SEED)
+        loss, _, count = task.loss(LMBatch(batch.fed.to(lm.device), batch.targets.to(lm.device)))
+    return float(loss) / count
 
 
 def _python(lm: LanguageModel, text: Text, train: Ids | None) -> tuple[dict[str, Score], Block]:

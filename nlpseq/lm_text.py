@@ -37,6 +37,7 @@ HELD_OUT = "held-out"
 _FEW = 20  # rows below which a text is held out by its end instead of by whole rows
 _AT_ONCE = 2048  # lines encoded together
 _SHARE = 0.05  # of a file of one's own that is validation, and test
+_DOCUMENTS = {"readme", "license", "licence", "copying", "notice", "citation", "changelog", "authors", "contributing"}
 _STEMS = {"valid": "validation", "dev": "validation", "val": "validation"} | {part: part for part in PARTS}
 
 
@@ -44,14 +45,14 @@ class Source(NamedTuple):
     """A text by its splits, each of which can be read as often as it is asked, row by row.
 
     running: rows of one split after the other are one text without a break, as where a single text was cut; python:
-    whether it is source of Python; left_out: files of a folder that are not text.
+    whether it is source of Python; left_out: what of it is not read, and why, for whoever asked.
     """
 
     name: str
     splits: Mapping[str, Rows]
     running: bool = False
     python: bool = False
-    left_out: int = 0
+    left_out: tuple[str, ...] = ()
 
     def rows(self, names: str) -> Iterator[str]:
         """Yield the rows of several splits, as in `validation,test`; CorpusError for one that is not there."""
@@ -87,25 +88,27 @@ class Text(NamedTuple):
 def open_source(name: str, column: str | None, *, as_bytes: bool) -> Source:
     """Return the text of a file, a folder or a corpus.
 
-    name: a file that is no table (.txt, .py, .tex …), or a folder of such files, of which those with NUL bytes are left
-    out; else as for `load_corpus`; column: of the text; as_bytes: files need not be text. Raises CorpusError for what
-    cannot be found or read.
+    name: a file that is no table (.txt, .py, .tex …), or a folder of such files, of which those that are not text are
+    left out; else as for `load_corpus`; column: of the text; as_bytes: files need not be text. Raises CorpusError for
+    what cannot be found or read.
     """
     path = Path(name).expanduser()
-    files = _plain_files(path) if path.is_dir() else []
+    files = _plain_files(path) if path.is_dir() and not _is_of_tables(path) else []
     plain = path.is_file() and file_format(path) in (None, ".txt")
     if column is not None and (plain or files):
         raise CorpusError(sentence("text", "be left out for files of text, which have no columns", column, str(path)))
     if plain:
-        return _file(path, as_bytes)
+        return _cut(path.name, lambda: _read(path, as_bytes), python=path.suffix == ".py")
     if files:
         return _folder(path, files, as_bytes)
     corpus, columns = open_text(name, column, PairConfig())
+    if len(columns) > 1:
+        must = f"be given where a corpus has pairs ({', '.join(columns)})"
+        raise CorpusError(sentence("text", must, "absent", corpus.name, quote=False))
 
     def rows(split: str) -> Rows:
-        pair = (columns[0], columns[-1])
-        sides = len(columns)
-        return lambda: (text for row in texts(corpus.split(split), pair) for text in row[:sides] if text.strip())
+        pair = (columns[0], columns[0])
+        return lambda: (text for text, _ in texts(corpus.split(split), pair) if text.strip())
 
     running = corpus.card is not None and corpus.card.source.format == "whole"
     python = corpus.card is not None and corpus.card.languages == ("python",)
@@ -114,20 +117,40 @@ def open_source(name: str, column: str | None, *, as_bytes: bool) -> Source:
 
 def _plain_files(folder: Path) -> list[Path]:
     """Return the files below a folder that are no tables, in the order of their names; hidden ones are left out."""
+    return [path for path in _shown(folder) if not _is_table(path)]
+
+
+def _shown(folder: Path) -> Iterator[Path]:
     inside = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    shown = (path for path in inside if not any(part.startswith(".") for part in path.relative_to(folder).parts))
-    return [path for path in shown if file_format(path) in (None, ".txt", ".conll")]
+    return (path for path in inside if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
-def _file(path: Path, as_bytes: bool) -> Source:
-    text = _read(path, as_bytes)
+def _is_table(path: Path) -> bool:
+    return file_format(path) not in (None, ".txt", ".conll")
+
+
+def _is_of_tables(folder: Path) -> bool:
+    """Return whether a folder holds the tables of a corpus: named as splits are, or with no text but documents."""
+    shown = list(_shown(folder))
+    tables = [path for path in shown if _is_table(path)]
+    named = any(path.parent == folder and path.name.split(".")[0] in _STEMS for path in tables)
+    return bool(tables) and (named or all(_is_table(path) or _is_document(path) for path in shown))
+
+
+def _is_document(path: Path) -> bool:
+    return path.name.split(".")[0].lower() in _DOCUMENTS
+
+
+def _cut(name: str, read: Callable[[], str], *, python: bool, left_out: tuple[str, ...] = ()) -> Source:
+    """Return one text, cut in place."""
+    text = read()
     first, second = (_line_end(text, int(len(text) * share)) for share in (1 - 2 * _SHARE, 1 - _SHARE))
     parts = {"train": (0, first), "validation": (first, second), "test": (second, len(text)), "all": (0, len(text))}
 
     def rows(start: int, stop: int) -> Rows:
-        return lambda: iter([_read(path, as_bytes)[start:stop]])
+        return lambda: iter([read()[start:stop]])
 
-    return Source(path.name, {name: rows(*part) for name, part in parts.items()}, True, path.suffix == ".py")
+    return Source(name, {name: rows(*part) for name, part in parts.items()}, True, python, left_out)
 
 
 def _line_end(text: str, place: int) -> int:
@@ -136,50 +159,86 @@ def _line_end(text: str, place: int) -> int:
     return place if end < 0 else end + 1
 
 
-def _folder(folder: Path, found: list[Path], as_bytes: bool) -> Source:
+def _folder(folder: Path, files: list[Path], as_bytes: bool) -> Source:
     """Return a folder's own splits where its files are named by them; else whole files are held out by their names."""
-    files = found if as_bytes else [path for path in found if not _is_binary(path)]
+    files, left_out = _readable(folder, files, as_bytes)
+    name, python = folder.name or str(folder), all(path.suffix == ".py" for path in files)
+    if tables := [path for path in _shown(folder) if _is_table(path)]:
+        left_out.append(f"{folder}: {_few(tables)} left out, which are tables")
     named: dict[str, list[Path]] = {}
     for path in files:
-        named.setdefault(_STEMS.get(path.name.split(".")[0], ""), []).append(path)
-    if set(named) <= set(PARTS) and "train" in named:
+        named.setdefault(_part_of(path.relative_to(folder)), []).append(path)
+    rest = named.pop("", [])
+    if "train" in named and (len(named) > 1 or all(map(_is_document, rest))):
         groups = {part: named[part] for part in PARTS if part in named}
+        files = [path for path in files if path not in rest]
+        if rest:
+            found = f"the files beside train, validation and test ({_few(rest)})"
+            left_out.append(f"{folder}: {found} are left out")
+    elif len(files) < 3:
+        whole = files
+        return _cut(name, lambda: "".join(_read(p, as_bytes) for p in whole), python=python, left_out=tuple(left_out))
     else:
         order = sorted(files, key=lambda path: _hash(path.relative_to(folder).as_posix()))
         size = max(1, len(order) // 20)
-        if len(order) < 3:
-            must = "hold three files of text or more, of which some can be held out, or be a file"
-            raise fault(folder, must, f"holds {len(order)}", str(folder))
         test, validation = set(order[:size]), set(order[size : 2 * size])
         groups = {"train": [path for path in files if path not in test | validation]}
         groups |= {"validation": [p for p in files if p in validation], "test": [p for p in files if p in test]}
     groups["all"] = files
 
     def rows(paths: list[Path]) -> Rows:
-        return lambda: (text for text in (_read(path, as_bytes) for path in paths) if text.strip())
+        return lambda: (_read(path, as_bytes) for path in paths)
 
-    python = all(path.suffix == ".py" for path in files)
-    splits = {part: rows(paths) for part, paths in groups.items()}
-    return Source(folder.name or str(folder), splits, python=python, left_out=len(found) - len(files))
+    return Source(name, {part: rows(paths) for part, paths in groups.items()}, False, python, tuple(left_out))
 
 
-def _is_binary(path: Path) -> bool:
-    try:
-        with open(path, "rb") as file:
-            return path.suffix != ".gz" and b"\0" in file.read(1 << 16)
-    except OSError:  # reading it whole will say what is wrong
-        return False
+def _part_of(path: Path) -> str:
+    """Return the split that a file in a folder is of, by the first folder on its way or a part of its name, or ""."""
+    if len(path.parts) > 1:
+        return _STEMS.get(path.parts[0], "")
+    words = path.name.split(".") if path.suffix != ".py" else ()  # test.py is a program
+    return next((_STEMS[word] for word in words if word in _STEMS), "")
+
+
+def _readable(folder: Path, files: list[Path], as_bytes: bool) -> tuple[list[Path], list[str]]:
+    """Return the files that hold text, and what is to be said of those that are none; blank ones are passed over."""
+    kept, faults = [], []
+    for path in files:
+        if not (content := _content(path)).strip():
+            continue
+        try:
+            _text(content, path, as_bytes)
+            kept.append(path)
+        except CorpusError as error:
+            faults.append((path, error))
+    if not kept:
+        raise faults[0][1] if faults else fault(folder.name, "hold text", "is empty", folder)
+    names = _few([path for path, _ in faults])
+    return kept, [f"{folder}: {names} left out, not UTF-8 text (--units byte reads any file)"] if faults else []
+
+
+def _few(paths: list[Path]) -> str:
+    names = ", ".join(path.name for path in paths[:3]) + (", …" if len(paths) > 3 else "")
+    return f"{len(paths):,} file{'s' * (len(paths) != 1)}, {names}"
 
 
 def _read(path: Path, as_bytes: bool) -> str:
     """Return the text of a file; what is not UTF-8 stands in it as lone surrogates where bytes are asked for."""
-    try:
-        with open(path, "rb") as file:
-            content = GzipFile(fileobj=file).read() if path.suffix == ".gz" else file.read()
-    except (OSError, EOFError, zlib.error) as error:
-        raise fault(path.name, "be a readable file", "cannot be read", f"{path}: {error}") from None
+    content = _content(path)
     if not content.strip():
         raise fault(path.name, "hold text", "is empty", path)
+    return _text(content, path, as_bytes)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return GzipFile(fileobj=file).read() if path.suffix == ".gz" else file.read()
+    except (OSError, EOFError, zlib.error) as error:
+        raise fault(path.name, "be a readable file", "cannot be read", f"{path}: {error}") from None
+
+
+def _text(content: bytes, path: Path, as_bytes: bool) -> str:
     if as_bytes:
         return content.decode("utf-8", "surrogateescape")
     try:
@@ -249,10 +308,11 @@ def _lines(rows: Iterable[str]) -> Iterator[str]:
 
 
 def encode_text(rows: Iterator[str], units: Units, *, path: Path, joined: bool, told: Told) -> Text:
-    """Write a text as ids to `<path>.*` in bounded memory and return it memory-mapped.
+    """Write a text as ids to `<path>.*` and return it memory-mapped.
 
-    joined: the rows are one document. A text that has been written whole is not written again; one that was damaged
-    since is, as the same rows give the same ids. told: is told how many rows are done.
+    A row is in memory as a whole, as text and as ids, and so is a file: for one of 10 MB the process takes 0.4 GB.
+    joined: the rows are one document, and in memory together. A text that has been written whole is not written again;
+    one that was damaged since is, as the same rows give the same ids. told: is told how many rows are done.
     """
     if (held := _held(path)) is not None:
         return held

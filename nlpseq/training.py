@@ -335,12 +335,15 @@ def _average(run: Run) -> None:
 def together(run: Run) -> Iterator[None]:
     """Let the run hold what the rows of all processes carry for a while: all of them must call this together."""
     own = run.carried
-    if own is not None and run.world.size > 1:
-        parts: list[Tensor] = [own] * run.world.size
-        distributed.all_gather_object(parts, own.cpu())
-        run.carried = own.new_empty(sum(map(len, parts)), *own.shape[1:])
-        for rank, part in enumerate(parts):
-            run.carried[rank :: run.world.size] = part.to(own.device)
+    if run.world.size > 1:
+        parts: list[Tensor | None] = [None] * run.world.size  # None of a process without rows, of which all must know
+        distributed.all_gather_object(parts, None if own is None else own.cpu())
+        held = {rank: part.to(run.device) for rank, part in enumerate(parts) if part is not None}
+        if held:
+            one = next(iter(held.values()))
+            run.carried = one.new_empty(sum(map(len, held.values())), *one.shape[1:])
+            for rank, part in held.items():
+                run.carried[rank :: run.world.size] = part
     try:
         yield
     finally:

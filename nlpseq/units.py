@@ -5,10 +5,11 @@ Ids 0 to 5 are the special tokens, as in every stage; `<eos>` ends a document, a
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,15 +17,15 @@ import numpy.typing as npt
 
 from nlpseq.errors import ArtefactError, CorpusError, sentence
 from nlpseq.tokenizer import Tokenizer, normalised
-from nlpseq.vocab import EOS, SPECIALS, UNK
+from nlpseq.vocab import EOS, NUM, SPECIALS, UNK
 
-__all__ = ["Characters", "TokenUnits", "Units", "pieces", "units_from_files"]
+__all__ = ["Characters", "TokenUnits", "Units", "continued", "pieces", "units_from_files"]
 
 Ids = npt.NDArray[np.int32]
 
 _FIRST = len(SPECIALS)  # id of the first character
 _FILE = "units.json"
-_LONGEST = 4  # bytes of a character
+_TAIL, _LONGEST_TAIL = 64, 512  # units of a line that are spaced together; with a quotation open
 _ROOM = 1 << 20  # characters that are turned into numbers at once
 
 
@@ -101,8 +102,7 @@ class Characters:
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids; bytes that are not UTF-8, and `[UNK]`, become U+FFFD."""
         if self.alphabet is None:
-            content = bytes(number - _FIRST if number >= _FIRST else 10 if number == EOS else 255 for number in ids)
-            return content.decode("utf-8", "replace")
+            return _bytes(ids).decode("utf-8", "replace")
         shown = {EOS: "\n"}
         letters = self.alphabet
         return "".join(letters[n - _FIRST] if n >= _FIRST else shown.get(n, "\ufffd") for n in ids)
@@ -141,8 +141,8 @@ class TokenUnits:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, a line for each document."""
-        parts = (list(group) if inside else None for inside, group in groupby(ids, lambda number: number != EOS))
-        return "".join("\n" if part is None else self.tokenizer.decode(part) for part in parts)
+        parts = ((inside, list(group)) for inside, group in groupby(ids, lambda number: number != EOS))
+        return "".join(self.tokenizer.decode(part) if inside else "\n" * len(part) for inside, part in parts)
 
     def names(self, ids: Sequence[int]) -> list[str]:
         """Return each unit as it is written in the vocabulary."""
@@ -153,31 +153,87 @@ class TokenUnits:
         return self.tokenizer.files()
 
 
+def continued(units: Units, start: Sequence[int], ids: Sequence[int]) -> str:
+    """Return the text of ids behind others; start: the ids before them."""
+    if units.whole:
+        return units.decode(ids)
+    line = _line(start)
+    return _behind(units.decode([*line, *ids]), _signs(units.decode(line)))
+
+
 def pieces(units: Units, start: Sequence[int], ids: Iterable[int]) -> Iterator[str]:
     """Yield the text of ids behind others, piece by piece as it is certain.
 
-    start: the ids before them. Of a character of several bytes all are waited for; the words of a line are spaced
-    together, so each piece is what they have more than before.
+    start: the ids before them. Of a character of several bytes all are waited for; of words those are yielded whose
+    spaces no later word can move, as a quotation mark does.
     """
-    line: list[int] = []
-    if not units.whole:
-        line = list(start[len(start) - [*start[::-1], EOS].index(EOS) :])
-    done = 0 if units.whole else len(units.decode(line))
+    if units.noun == "byte":
+        yield from _characters(ids)
+    elif units.whole:
+        yield from (units.decode([number]) for number in ids)
+    else:
+        yield from _words(units, _line(start), ids)
+
+
+def _characters(ids: Iterable[int]) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    yield from (decoder.decode(_bytes([number])) for number in ids)
+    yield decoder.decode(b"", final=True)
+
+
+def _bytes(ids: Iterable[int]) -> bytes:
+    return bytes(number - _FIRST if number >= _FIRST else 10 if number == EOS else 255 for number in ids)
+
+
+def _words(units: Units, line: list[int], ids: Iterable[int]) -> Iterator[str]:
+    quote = [int(number) for number in units.encode(["'"])[0]]
+    done = _signs(units.decode(line))  # signs of the line that are out: spaces move, signs do not
     for number in ids:
+        line.append(number)
         if number == EOS:
-            yield units.decode([*line, EOS])[done:]
+            yield _behind(units.decode(line), done)
             line, done = [], 0
             continue
-        line.append(number)
-        text = units.decode(line)
-        if not units.whole:
-            yield text[done:]
-            done = max(done, len(text))
-        elif not (units.noun == "byte" and text.endswith("\ufffd") and len(line) < _LONGEST):
-            yield text
-            line = []
-    if units.whole:
-        yield units.decode(line)
+        texts = [units.decode([*line, *further]) for further in ([], quote, [NUM])]
+        piece = _behind(_shared(texts).rpartition(" ")[0], done)
+        yield piece
+        done += _signs(piece)
+        if len(line) > _TAIL:
+            line, done = _shortened(units, line, done)
+    yield _behind(units.decode(line), done)
+
+
+def _shortened(units: Units, line: list[int], done: int) -> tuple[list[int], int]:
+    """Return the end of a line whose beginning is out, unless a quotation that began there is still open."""
+    cut = len(line) - _TAIL // 2
+    names = units.names(line[:cut])
+    before = _signs(units.decode(line)) - _signs(units.decode(line[cut:]))
+    still_open = any(names.count(mark) % 2 for mark in ("'", '"'))
+    if before >= done or (still_open and len(line) < _LONGEST_TAIL):
+        return line, done
+    return line[cut:], done - before
+
+
+def _shared(texts: Sequence[str]) -> str:
+    """Return what all texts begin with."""
+    alike = (len(set(signs)) == 1 for signs in zip(*texts, strict=False))
+    return texts[0][: sum(takewhile(bool, alike))]
+
+
+def _line(ids: Sequence[int]) -> list[int]:
+    """Return the ids behind the last end of a document."""
+    return list(ids[len(ids) - [*ids[::-1], EOS].index(EOS) :])
+
+
+def _signs(text: str) -> int:
+    """Return how many characters of a text are no spaces."""
+    return len("".join(text.split()))
+
+
+def _behind(text: str, signs: int) -> str:
+    """Return what stands behind so many characters that are no spaces."""
+    places = [place for place, sign in enumerate(text) if not sign.isspace()]
+    return text if not signs else text[places[signs - 1] + 1 :] if signs <= len(places) else ""
 
 
 def units_from_files(files: Mapping[str, bytes], where: str) -> Units:

@@ -47,6 +47,18 @@ def test_a_fingerprint_has_what_determines_the_result_and_nothing_else():
     assert json.loads(json.dumps(fingerprint(config))) == fingerprint(config)
 
 
+def test_a_stamp_has_the_folders_of_a_text_and_whatever_it_calls_manifest(tmp_path: Path):
+    text = tmp_path / "text"
+    (text / "a").mkdir(parents=True)
+    (text / "a" / "1.py").write_text("x")
+    (text / "manifest.json").write_text('{"name": "an extension of a browser"}')
+    first = stamp(text)
+    (text / "a").rename(text / "z")
+    second = stamp(text)
+    (text / "z" / "1.py").write_text("y")
+    assert len({first, second, stamp(text)}) == 3
+
+
 def test_a_stamp_changes_with_content_and_names_but_not_with_times_or_hidden_files(tmp_path: Path):
     (tmp_path / "train.en").write_text("a\n")
     seen = [stamp(tmp_path)]

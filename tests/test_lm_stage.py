@@ -9,14 +9,18 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import state_folder
 
 from nlpseq import LanguageModel, LMConfig, configure, train_lm
 from nlpseq.artefact import MANIFEST
-from nlpseq.language_model import STAGE
+from nlpseq.errors import UsageError, WorkError
+from nlpseq.language_model import STAGE, Held
+from nlpseq.lm_gradients import _capped
 from nlpseq.stages.lm import evaluate_language_model
+from nlpseq.vocab import EOS, UNK
 
 VERSE = "the moon is up, the sea is wide;\nthe wind is high, the boats abide.\n"
 SMALL = {"device": "cpu", "threads": 1, "precision": "fp32",
@@ -145,8 +149,15 @@ def test_other_units_objectives_and_batches_train_and_come_back(verses, tmp_path
     report = json.loads((tmp_path / "m" / "report.json").read_text())
     noun = {"word": "word", "byte": "byte", "bpe": "subword"}[settings["units"]]
     assert f"nats_per_{noun}" in report["scores"]
-    assert report["scores"]["bits_per_character"]["n"] == report["counts"]["characters_of_text"]
-    assert ("log Z" in (tmp_path / "m" / "report.html").read_text()) == ("objective" in settings)
+    page = (tmp_path / "m" / "report.html").read_text()
+    for shown in ("log Z", "its own loss", "Loss of the full softmax"):
+        assert (shown in page) == ("objective" in settings)
+    made = f"unit:{noun}" + (f" ({settings['units']}, lowercase:no, [NUM]:yes" if noun != "byte" else "|vocabulary")
+    assert report["scores"]["perplexity"]["signature"].startswith(made)
+    if noun != "byte":  # the numbers of the verses are lost
+        assert "bits_per_character" not in report["scores"]
+    else:
+        assert report["scores"]["bits_per_character"]["n"] == report["counts"]["characters_of_text"]
 
 
 def test_units_of_a_trained_tokeniser(trained, verses, tmp_path):
@@ -242,6 +253,66 @@ def test_settings_that_cannot_be(run, verses, tmp_path, options, said):
 
 
 @pytest.mark.parametrize(
+    "options", [{"splits": "all"}, {"splits": "train,test", "test": "test"}, {"validation": "all"}]
+)
+def test_what_is_trained_on_is_not_scored(run, verses, tmp_path, options):
+    outcome = run(*words(verses, tmp_path / "m", **options))
+    assert (outcome.code, len(outcome.sentences)) == (2, 1)
+    assert "`splits` must be none of those that are scored (" in outcome.sentences[0]
+
+
+def test_a_split_called_train_can_be_held_for_validation(tmp_path):
+    (tmp_path / "v").mkdir()
+    for name in ("train", "validation", "test"):
+        (tmp_path / "v" / f"{name}.txt").write_text(f"{name}. {VERSE}" * (40 if name == "train" else 9))
+    live = train_lm(
+        small(tmp_path / "v", tmp_path / "m", max_steps=1, splits="test", validation="train", test="validation")
+    )
+    assert live.facts["validation"]["characters"] > 4 * live.facts["train"]["characters"]
+
+
+def test_text_that_was_held_out_can_be_scored_again(run, verses, finished, tmp_path):
+    options = {"max_steps": 2, "evaluate_steps": 2, "validation": "held-out", "test": "held-out", "held_out": 0.2}
+    train_lm(small(verses, tmp_path / "m", **options))
+    own = json.loads((tmp_path / "m" / "report.json").read_text())["scores"]["nats_per_character"]
+    again = evaluate_language_model(tmp_path / "m", str(verses), split="held-out", device="cpu")
+    score = again.scores["nats_per_character"]
+    assert (score.value, score.n) == (pytest.approx(own["value"]), own["n"])
+    outcome = run("lm", "evaluate", "--model", finished, "--corpus", verses, "--split", "held-out")
+    assert (outcome.code, len(outcome.sentences)) == (2, 1)
+    assert "`held-out` must be asked for where the model was trained on verses.txt" in outcome.sentences[0]
+
+
+def test_a_loss_that_is_not_finite_is_said_before_anything_is_drawn(verses, tmp_path, monkeypatch):
+    monkeypatch.setattr("nlpseq.stages.lm.held_out", lambda *_, **__: Held(float("nan"), 1, 0))
+    monkeypatch.setattr("nlpseq.stages.lm._Diary.draw", lambda _: pytest.fail("drawn"))
+    with pytest.raises(WorkError, match="`loss` must stay finite on validation"):
+        train_lm(small(verses, tmp_path / "m", max_steps=1, evaluate_steps=1))
+
+
+def test_prompts_with_unseen_characters_are_warned_of_once(verses, tmp_path):
+    said = []
+    options = {"max_steps": 2, "evaluate_steps": 1, "prompts": "the \u2603|\u2603"}
+    train_lm(small(verses, tmp_path / "m", **options), watch=lambda e: said.append(e.text))
+    assert said.count("warning: 2 characters of the prompts never seen in training, read as [UNK]") == 1
+    assert sum("prompts" in text for text in said) == 1
+
+
+def test_speed_is_said_of_the_units(verses, tmp_path):
+    counted = set()
+    options = {"max_steps": 1, "evaluate_steps": 1}
+    train_lm(
+        small(verses, tmp_path / "m", **options), watch=lambda e: counted.add(e.counted) if e.kind == "step" else None
+    )
+    assert counted == {"character"}
+
+
+def test_rare_units_are_not_in_the_figure_of_gradients(monkeypatch):
+    monkeypatch.setattr("nlpseq.lm_gradients._VOCABULARY", 8)
+    assert _capped(np.array([6, 9, 9, 9, 7, 7, EOS, 10], np.int32)).tolist() == [UNK, 6, 6, 6, 7, 7, EOS, UNK]
+
+
+@pytest.mark.parametrize(
     ("content", "said"),
     [
         (b"", "`a.txt` must hold text, but is empty"),
@@ -254,6 +325,18 @@ def test_texts_that_cannot_be_read(run, tmp_path, content, said):
     outcome = run(*words(tmp_path / "a.txt", tmp_path / "m"))
     assert (outcome.code, len(outcome.sentences)) == (2, 1)
     assert said in outcome.sentences[0]
+
+
+def test_an_option_leaves_idle_what_the_recipe_says_for_other_units(tmp_path):
+    config = configure(LMConfig, corpus="imdb", out="o", units="char")
+    assert (config.data.vocab_size, config.data.lowercase) == (8000, False)
+    assert configure(LMConfig, corpus="imdb", out="o").data.vocab_size == 30_000
+    with pytest.raises(UsageError, match="`lowercase` must be left out where units is char"):
+        configure(LMConfig, corpus="imdb", out="o", units="char", lowercase=True)
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('units = "char"\nvocab_size = 99\n')
+    with pytest.raises(UsageError, match="`vocab_size` must be left out where units is char"):
+        configure(LMConfig, recipe=recipe, corpus="imdb", out="o")
 
 
 def test_what_nobody_meant_to_type(run, finished, trained, verses, tmp_path):

@@ -124,6 +124,22 @@ def test_what_the_rows_of_two_processes_carry_is_saved_as_one_and_parted_again(m
         assert torch.equal(again.carried, whole[rank::size])
 
 
+def test_a_process_without_rows_takes_part_in_saving(monkeypatch):
+    """Or the others would wait for it for ever: fewer streams than processes."""
+    calls = []
+
+    def gather(parts, own):
+        calls.append(own)
+        parts[:] = [torch.ones(1, 2), None]
+
+    monkeypatch.setattr("nlpseq.training.distributed.all_gather_object", gather)
+    run = begin(network(), TrainingConfig(precision="fp32"), seed=1, device=CPU, world=World(1, 2), batches=3)
+    with together(run):
+        assert torch.equal(run.state()["carried"], torch.ones(1, 2))
+    assert calls == [None]
+    assert run.carried is None
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("objective", ["softmax", "nce"])

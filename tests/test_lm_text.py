@@ -53,12 +53,9 @@ def test_files_of_a_folder_that_are_not_text_are_left_out_and_counted(tmp_path):
         (tmp_path / f"{number}.py").write_text("x = 1\n")
     (tmp_path / "picture.png").write_bytes(b"\x89PNG\0\0")
     source = open_source(str(tmp_path), None, as_bytes=False)
-    assert (source.left_out, source.python) == (1, True)
+    assert (len(source.left_out), source.python) == (1, True)
     assert rows(source, "all") == ["x = 1\n"] * 4
-    assert open_source(str(tmp_path), None, as_bytes=True).left_out == 0
-    (tmp_path / "0.py").write_bytes(b"caf\xe9")
-    with pytest.raises(CorpusError, match=r"`0\.py` must be UTF-8 text"):
-        rows(open_source(str(tmp_path), None, as_bytes=False), "all")
+    assert open_source(str(tmp_path), None, as_bytes=True).left_out == ()
 
 
 def test_a_folder_of_named_splits_is_taken_as_it_is(tmp_path):
@@ -73,11 +70,73 @@ def test_a_folder_of_named_splits_is_taken_as_it_is(tmp_path):
     ]
     (tmp_path / "two").mkdir()
     for name in ("a", "b"):
-        (tmp_path / "two" / f"{name}.py").write_text("x")
-    with pytest.raises(CorpusError, match="must hold three files of text or more"):
-        open_source(str(tmp_path / "two"), None, as_bytes=False)
+        (tmp_path / "two" / f"{name}.py").write_text(LINES)
+    two = open_source(str(tmp_path / "two"), None, as_bytes=False)
+    assert rows(two, "all") == [LINES * 2]
+    assert two.running
     (tmp_path / "two" / "c.py").write_text("x")
     assert open_source(str(tmp_path / "two"), None, as_bytes=False).python
+
+
+@pytest.mark.parametrize(
+    "names", [("train.txt", "dev.txt", "test.txt"), ("train/a.txt", "validation/b.txt", "test/c.txt"),
+              ("ptb.train.txt", "ptb.valid.txt", "ptb.test.txt")],
+)  # fmt: skip
+def test_documents_beside_named_splits_are_left_out_and_said(tmp_path, names):
+    for name in (*names, "README.md", "LICENSE"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"text of {name}")
+    source = open_source(str(tmp_path), None, as_bytes=False)
+    parts = ("train", "validation", "test")
+    assert [rows(source, part) for part in parts] == [[f"text of {name}"] for name in names]
+    (said,) = source.left_out
+    assert "2 files, LICENSE, README.md" in said
+
+
+def test_a_folder_of_tables_is_read_as_tables_whatever_documents_are_beside_them(tmp_path):
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.csv").write_text(f"text\n{name} row\n")
+    (tmp_path / "README.md").write_text("about")
+    (tmp_path / "notes.txt").write_text("notes")
+    source = open_source(str(tmp_path), None, as_bytes=False)
+    assert [rows(source, name) for name in source.splits] == [["train row"], ["test row"]]
+    code = tmp_path / "code"
+    code.mkdir()
+    for name in ("a.py", "b.py", "c.py", "package.jsonl"):
+        (code / name).write_text("x")
+    source = open_source(str(code), None, as_bytes=False)
+    assert rows(source, "all") == ["x"] * 3
+    assert source.left_out == (f"{code}: 1 file, package.jsonl left out, which are tables",)
+    hub = tmp_path / "hub"
+    (hub / "data").mkdir(parents=True)
+    (hub / "data" / "train-0.parquet").write_bytes(b"x")
+    (hub / "README.md").write_text("about")
+    with pytest.raises(CorpusError, match=r"must hold train\.\*"):
+        open_source(str(hub), None, as_bytes=False)
+
+
+def test_blank_files_of_a_folder_are_passed_over_and_those_that_are_no_text_are_said(tmp_path):
+    for number in range(5):
+        (tmp_path / f"{number}.py").write_text(f"x = {number}")
+    (tmp_path / "__init__.py").write_text("")
+    (tmp_path / "latin.py").write_bytes(b"# caf\xe9")
+    (tmp_path / "data.tar.gz").write_bytes(gzip.compress(b"a\0b"))
+    source = open_source(str(tmp_path), None, as_bytes=False)
+    assert len(rows(source, "all")) == 5
+    (said,) = source.left_out
+    assert "2 files, data.tar.gz, latin.py left out, not UTF-8 text" in said
+    assert len(rows(open_source(str(tmp_path), None, as_bytes=True), "all")) == 7
+    for path in tmp_path.glob("[0-9].py"):
+        path.unlink()
+    with pytest.raises(CorpusError, match=r"must be UTF-8 text, but"):
+        open_source(str(tmp_path), None, as_bytes=False)
+
+
+def test_a_corpus_of_pairs_is_asked_for_its_column():
+    with pytest.raises(CorpusError, match=r"`text` must be given where a corpus has pairs \(en, fr\), but is absent"):
+        open_source("phrasebook", None, as_bytes=False)
+    source = open_source("phrasebook", "fr", as_bytes=False)
+    assert len(rows(source, "test")) > 9
 
 
 def test_a_column_of_a_table_is_read_by_its_rows(tmp_path):

@@ -241,6 +241,19 @@ def test_a_file_of_ones_own_is_a_prerequisite(project):
     assert project.make("translate", f"CORPUS={mine}") == WITHOUT_VECTORS
 
 
+def test_a_file_deep_in_a_folder_of_ones_own_is_a_prerequisite(project):
+    deep = project.folder / "texts" / "deep" / "one.txt"
+    deep.parent.mkdir(parents=True)
+    deep.write_text("x")
+    (deep.parent / "of two words.txt").write_text("x")
+    (deep.parent / ".hidden").write_text("x")
+    assert project.make("lm", "CORPUS=texts/") != []
+    assert project.make("lm", "CORPUS=texts/") == []
+    ahead = time.time() + 5
+    os.utime(deep, (ahead, ahead))
+    assert project.make("lm", "CORPUS=texts/") != []
+
+
 def test_parallel_files_of_ones_own_are_prerequisites(project):
     for language in ("en", "fr"):
         (project.folder / f"mine.{language}").touch()

@@ -100,9 +100,17 @@ def _loaded(model: str, device: str) -> LanguageModel:
 @lm.command("evaluate")
 @model_option
 @click.option("--corpus", metavar="NAME|PATH", help="A file, a folder of files, or a corpus by name.")
-@click.option("--split", default="test", show_default=True, help="Splits, as in validation,test; all of a file: all.")
+@click.option(
+    "--split", default="test", show_default=True, help="Splits, as in validation,test; all of a file: all; held-out."
+)
 @click.option("--column", "column", metavar="COLUMN", help="Column of the text; that of the training when absent.")
-@click.option("--text", "texts", multiple=True, metavar="TEXT", help="How likely is this text? May be given again.")
+@click.option(
+    "--text",
+    "texts",
+    multiple=True,
+    metavar="TEXT",
+    help="How likely is this text? May be given again; --json: by units.",
+)
 @click.option("--out", metavar="DIR", help="Folder of the report; MODEL/evaluate-CORPUS-SPLIT when absent.")
 @_as_json
 @_device

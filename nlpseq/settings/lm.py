@@ -30,8 +30,8 @@ class LMTextConfig:
     splits: str = setting("train", "Splits that are trained on, as in train,unsupervised.")
     validation: str | None = setting(
         None,
-        "Splits that choose the weights, or held-out: a part of the training text; when absent the corpus' own "
-        "validation where there is one, else held-out.",
+        "Splits that choose the weights by their first 50,000 units, or held-out: a part of the training text; when "
+        "absent the corpus' own validation where there is one, else held-out.",
     )
     test: str | None = setting(
         None,
@@ -104,7 +104,7 @@ class NetworkConfig:
     """The recurrent language model (Mikolov et al. 2010; Zaremba et al. 2014; Merity et al. 2018)."""
 
     cell: Literal["gru", "lstm", "rnn"] = setting(
-        "gru", "Recurrent layer: GRU (a third quicker than an LSTM of its size on a CPU), LSTM or simple (Elman)."
+        "gru", "Recurrent layer: GRU (three quarters of an LSTM's weights), LSTM or simple (Elman)."
     )
     embed_size: int = setting(128, "Size of a unit's vector.", low=1, high=65536)
     hidden_size: int = setting(512, "Size of a layer's state.", low=1, high=65536)
@@ -209,6 +209,13 @@ class LMConfig:
     gradients: bool = setting(
         True, "Train three small networks for the report's figure of the gradient through time.", neutral=True
     )
+
+    @property
+    def idle(self) -> set[str]:
+        """The settings that do nothing beside the others, which a recipe may have and an option not."""
+        windows = set() if self.batching.batching == "windows" else {"stride"}
+        noise = set() if self.softmax.objective == "nce" else {"noise", "noise_power"}
+        return self.data.idle | windows | noise
 
     def faults(self) -> Iterator[str]:
         """Yield what cannot be, as sentences."""

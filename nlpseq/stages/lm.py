@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 from nlpseq import folders
 from nlpseq.artefact import MANIFEST, load, read_manifest, save, write_file
 from nlpseq.config import to_plain
-from nlpseq.errors import CorpusError, sentence
+from nlpseq.errors import CorpusError, UsageError, sentence
 from nlpseq.language_model import STAGE, LanguageModel, build_lm, held_out
 from nlpseq.lm_report import Drawn, lm_report, scores_line
 from nlpseq.lm_task import noise_of, task_of
@@ -87,11 +88,21 @@ def _train(config: LMConfig, job: Job) -> None:
         noise=None if noise is None else noise.to(job.device),
     )
     live = LanguageModel(model, work.units, config=config, facts=_facts(config, work, model, job))
+    if unknown := live.unknown((config.sampling.prompts or "").replace("|", "")):
+        noun = f"{live.units.noun}{'s' * (unknown > 1)}"
+        job.note(f"warning: {unknown} {noun} of the prompts never seen in training, read as [UNK]")
     diary = _Diary(job.state / _SAMPLES, live)
     watched = replace(job, watch=diary.watching(job.watch)) if job.first else job
     evaluate = _validation(live, work.validation.ids, diary)
     live.facts |= train_network(
-        watched, model, task, config.training, seed=config.compute.seed, evaluate=evaluate, metric="loss"
+        watched,
+        model,
+        task,
+        config.training,
+        seed=config.compute.seed,
+        evaluate=evaluate,
+        metric="loss",
+        counted=work.units.noun,
     )
     if job.first:
         _finish(live, work, diary, job)
@@ -117,8 +128,8 @@ def _prepare(config: LMConfig, state: Path, watch: Watch) -> _Prepared:
     if data.tokenizer is not None:
         read_manifest(Path(data.tokenizer))  # a wrong folder is said before the text is read
     source = _open(config)
-    if source.left_out:
-        watch(Event("note", f"{source.left_out:,} files of {source.name} are not text and are left out."))
+    for said in source.left_out:
+        watch(Event("note", said))
     validation = data.validation or ("validation" if "validation" in source.splits else HELD_OUT)
     test = data.test or ("test" if "test" in source.splits else validation)
     held = False if HELD_OUT in (validation, test) else None
@@ -126,23 +137,37 @@ def _prepare(config: LMConfig, state: Path, watch: Watch) -> _Prepared:
     for name in (data.splits, validation, test):
         if name != HELD_OUT:
             source.rows(name)  # a slip in a name is said before long work
+    _refuse_overlap(data.splits, validation, test)
     units = _units(config, rows, state, watch)
 
     def encode(name: str, role: str) -> Text:
         own = role == "train" or name == HELD_OUT
         text = training_rows(source, data, held=held if role == "train" else True) if own else source.rows(name)
-        path = state / ("train" if role == "train" else name.replace(",", "+"))
+        path = state / ("validation" if role == "test" and name == validation else role)
         joined = source.running and not own
         found = encode_text(text, units, path=path, joined=joined, told=counting(watch, f"{name} to ids, row"))
-        if found.counts.units < 2:
-            must = "have at least two units of text"
-            raise CorpusError(sentence(name, must, f"{found.counts.units}", source.name, quote=False))
+        _refuse_short(found, name, source)
         watch(Event("note", f"{name}: {_summary(found, units)}"))
         return found
 
     names = data.splits, validation, test
     train, validated, tested = (encode(*pair) for pair in zip(names, ("train", "validation", "test"), strict=True))
     return _Prepared(source, units, train, validated, tested, names)
+
+
+def _refuse_overlap(splits: str, validation: str, test: str) -> None:
+    """Raise UsageError where a model would be scored on what it is trained on; `all` holds every other split."""
+    trained = {name.strip() for name in splits.split(",")}
+    scored = {name.strip() for names in (validation, test) for name in names.split(",")} - {HELD_OUT}
+    if scored and (trained & scored or "all" in trained | scored):
+        must = f"be none of those that are scored ({', '.join(sorted(scored))}; {HELD_OUT} parts the training text)"
+        raise UsageError(sentence("splits", must, splits))
+
+
+def _refuse_short(text: Text, name: str, source: Source) -> None:
+    if text.counts.units < 2:
+        must = "have at least two units of text"
+        raise CorpusError(sentence(name, must, str(text.counts.units), source.name, quote=False))
 
 
 def _units(config: LMConfig, rows: Callable[[], Any], state: Path, watch: Watch) -> Units:
@@ -218,7 +243,8 @@ def _validation(live: LanguageModel, ids: Ids, diary: _Diary) -> Callable[[], di
     def evaluate() -> dict[str, float]:
         live.model.eval()
         loss = held_out(live.model, part, streams=streams).loss
-        diary.draw()
+        if math.isfinite(loss):  # nothing can be drawn otherwise, and the loop says so better
+            diary.draw()
         return {"loss": loss}
 
     return evaluate
@@ -226,7 +252,8 @@ def _validation(live: LanguageModel, ids: Ids, diary: _Diary) -> Callable[[], di
 
 def _finish(live: LanguageModel, work: _Prepared, diary: _Diary, job: Job) -> None:
     """Score and report on the test text into the state folder, then switch the new model in."""
-    job.note(f"Scoring {work.names[2]}.")
+    also = " Three small networks are trained for the figure of gradients." if live.config.gradients else ""
+    job.note(f"Scoring {work.names[2]}.{also}")
     report = lm_report(
         live,
         work.test,
@@ -256,22 +283,32 @@ def evaluate_language_model(
     """Return the scores of a finished language model on a text, and write them as its report.
 
     corpus, text: as in training, the column of the training when absent; split: several one after the other as in
-    `validation,test`; out: the folder of the report, when absent one of its own in the model's,
-    `evaluate-<corpus>-<split>`. Raises ArtefactError, CorpusError, WorkError.
+    `validation,test`, or held-out, what a training on this corpus held out of its text; out: the folder of the report,
+    when absent one of its own in the model's, `evaluate-<corpus>-<split>`. Raises ArtefactError, CorpusError,
+    WorkError.
     """
     set_threads(None, World())
     live = LanguageModel.load(model, device=device)
     source = open_source(corpus, text or live.facts["column"], as_bytes=live.units.noun == "byte")
-    rows = source.rows(split)
+    for said in source.left_out:
+        watch(Event("note", said))
+    rows = _held_out(live, source) if split == HELD_OUT else source.rows(split)
+    joined = source.running and split != HELD_OUT
     watch(Event("note", f"Scoring {split} of {source.name}."))
     with TemporaryDirectory(prefix="nlpseq-") as scratch:
-        found = encode_text(rows, live.units, path=Path(scratch) / "text", joined=source.running, told=lambda _: None)
-        if found.counts.units < 2:
-            must = "have at least two units of text"
-            raise CorpusError(sentence(split, must, str(found.counts.units), source.name, quote=False))
+        found = encode_text(rows, live.units, path=Path(scratch) / "text", joined=joined, told=lambda _: None)
+        _refuse_short(found, split, source)
         log = Path(model) / "metrics.jsonl" if source.name == live.facts["corpus"] else None
         report = lm_report(live, found, corpus=source.name, split=split, python=source.python, log=log)
     folder = Path(out) if out else folders.evaluation_folder(Path(model), source.name, split.replace(",", "+"))
     write(folder, report)
     watch(Event("note", f"The report is {folder / 'report.html'}."))
     return report
+
+
+def _held_out(live: LanguageModel, source: Source) -> Iterator[str]:
+    """Return what the training held out of its text; CorpusError where it did not, or read another corpus."""
+    if source.name != live.facts["corpus"] or HELD_OUT not in live.facts["splits"]:
+        must = f"be asked for where the model was trained on {source.name} with a part of the text held out"
+        raise CorpusError(sentence(HELD_OUT, must, "not", source.name, quote=False))
+    return training_rows(source, live.config.data, held=True)
