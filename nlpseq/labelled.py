@@ -24,7 +24,7 @@ from nlpseq.cuts import PARTS, Told, untold
 from nlpseq.errors import ArtefactError, CorpusError, did_you_mean, sentence
 from nlpseq.readers import column_names
 from nlpseq.settings import LabelConfig, ReadingConfig, TokenizerConfig
-from nlpseq.tokenizer import Tokenizer, normalised
+from nlpseq.tokenizer import Tokenizer, normalised, without_markup
 
 __all__ = [
     "Example",
@@ -45,7 +45,6 @@ _AT_ONCE = 2048  # rows encoded together
 _MOST_CLASSES = 1000
 _ABSENT = "-1"  # what some corpora, such as GLUE, have for a label that is kept back
 _TENTH = 10  # one in so many distinct texts is validated on where a corpus has no such split
-_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
 class Example(NamedTuple):
@@ -223,7 +222,7 @@ def classes_of(examples: Iterable[Example], name: str, *, order: Sequence[str] =
 
 def readable(text: str, config: TokenizerConfig) -> str:
     """Return a text as units see it; HTML's line breaks, which web pages leave in reviews, are line breaks."""
-    return normalised(_BREAK.sub("\n", text), config).text
+    return normalised(without_markup(text), config).text
 
 
 def cut(tokens: Sequence[T], config: ReadingConfig) -> Sequence[T]:

@@ -18,7 +18,7 @@ from nlpseq.cuts import TOLD_EVERY, Told, untold
 from nlpseq.errors import ArtefactError, CorpusError, did_you_mean, sentence
 from nlpseq.readers import column_names
 from nlpseq.settings import PairConfig, TokenizerConfig
-from nlpseq.tokenizer import Tokenizer, normalised, normalised_pair
+from nlpseq.tokenizer import Tokenizer, normalised, normalised_pair, without_markup
 from nlpseq.vocab import EOS
 
 __all__ = [
@@ -150,11 +150,14 @@ def open_text(name: str, text: str | None, pair: PairConfig) -> tuple[Corpus, tu
 def normalised_rows(
     split: Split, columns: Sequence[str], config: TokenizerConfig, every: int = 1
 ) -> Iterator[list[str]]:
-    """Yield the normalised texts of every so many rows: of one column, or of two that are a pair."""
+    """Yield the normalised texts of every so many rows: of one column, or of two that are a pair.
+
+    In one column HTML's line breaks are line breaks, as the classifier reads them.
+    """
     for row in islice(iter(split), 0, None, every):
         sides = [_text(row[column]) for column in columns]
         if len(sides) == 1:
-            yield [normalised(sides[0], config).text]
+            yield [normalised(without_markup(sides[0]), config).text]
         else:
             pair = normalised_pair(sides[0], sides[1], config, [language(column) for column in columns])
             yield [pair.source.text, pair.target.text]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,14 @@ from nlpseq.subwords import Subwords, train_subwords
 from nlpseq.text import detokenize, words
 from nlpseq.vocab import SPECIALS, UNK, Vocabulary
 
-__all__ = ["Encoded", "Tokenizer", "normalised", "normalised_pair"]
+__all__ = ["Encoded", "Tokenizer", "normalised", "normalised_pair", "without_markup"]
+
+_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+
+
+def without_markup(text: str) -> str:
+    """Return a text with HTML's line breaks, which web pages leave in reviews, as line breaks."""
+    return _BREAK.sub("\n", text)
 
 
 class Encoded(NamedTuple):

@@ -8,8 +8,10 @@ import time
 import pytest
 
 from nlpseq import pairs
+from nlpseq.corpora import Split
 from nlpseq.errors import CorpusError, WorkError
 from nlpseq.pairs import Counts, encode_split, language, learn_tokenizer, normalised_rows, open_pairs, texts
+from nlpseq.readers import memory_table
 from nlpseq.settings import PairConfig, TokenizerConfig
 from nlpseq.tokenizer import Tokenizer
 from nlpseq.vocab import EOS, NUM
@@ -130,6 +132,8 @@ def test_rows_are_normalised_alone_or_as_pairs(split):
     assert rows[1] == ["I eat 2 or [NUM] .", "je mange deux ou [NUM] ."]
     assert len(rows) == 7
     assert list(normalised_rows(split, ("en",), WORDS, every=2))[1:] == [[""], ["a"], ["I drink"]]
+    web = Split("train", memory_table("web", [{"en": "Fine.<br /><BR>Not 4/10"}]))
+    assert list(normalised_rows(web, ("en",), WORDS)) == [["Fine.\n\nNot [NUM]"]]
     assert list(normalised_rows(split, ("en",), WORDS))[1] == ["I eat [NUM] or [NUM] ."]
 
 

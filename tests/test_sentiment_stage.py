@@ -137,6 +137,18 @@ def test_predict_gives_a_line_for_each_line(run, finished: Path):
     assert found["words"][0][0] == "superb"
 
 
+def test_predict_reads_a_thousand_lines_at_once_unless_asked(run, finished: Path, monkeypatch: pytest.MonkeyPatch):
+    sizes, fully = [], SentimentClassifier.predict_fully
+    monkeypatch.setattr(
+        SentimentClassifier, "predict_fully", lambda self, t, **k: sizes.append(len(t)) or fully(self, t, **k)
+    )
+    lines = b"superb\n" * 1100
+    plain = run("sentiment", "predict", "--model", finished, stdin=lines)
+    assert sizes == [1024, 76]
+    assert run("sentiment", "predict", "--model", finished, "--batch-size", 1000, stdin=lines).out == plain.out
+    assert sizes[2:] == [1000, 100]
+
+
 def test_a_text_of_a_megabyte_is_answered(run, finished: Path):
     outcome = run("sentiment", "predict", "--model", finished, "--json", stdin=b"dull " * 200_000 + b"superb\n")
     found = json.loads(outcome.out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["sentiment"]
 
+_AT_ONCE = 1024  # lines: texts of one padded length go through the network together, few of them waste most of a step
 _TOLD = 6  # words of an explanation on a line
 
 
@@ -50,7 +52,7 @@ def train_sentiment(recipe: str | None, *, check: bool, tensorboard: bool, **opt
 
 @sentiment.command("predict")
 @model_option
-@reading
+@partial(reading, at_once=_AT_ONCE)
 @click.option("--explain", is_flag=True, help="Also the words that carried the decision, and how much, in logits.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option(

@@ -110,10 +110,10 @@ def model_option(command: Command) -> Command:
     return click.option("--model", required=True, metavar="DIR", help="Folder of a finished model.")(command)
 
 
-def reading(command: Command) -> Command:
-    """Give a command texts as arguments or, without any, one per line on standard input."""
+def reading(command: Command, at_once: int = 64) -> Command:
+    """Give a command texts as arguments or, without any, one per line on standard input, so many at once."""
     size = click.option(
-        "--batch-size", default=64, type=click.IntRange(1), show_default=True, help="Lines read at a time."
+        "--batch-size", default=at_once, type=click.IntRange(1), show_default=True, help="Lines read at a time."
     )
     as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
     return click.argument("texts", nargs=-1)(size(as_json(command)))

@@ -228,6 +228,12 @@ def lm() -> None:
     language_models.measure(say, matrix_rate)
 
 
+def sentiment() -> None:
+    """Classifiers beside a tutorial's loop and Keras, in a process of their own: they import this file."""
+    sys.stdout.flush()
+    subprocess.run([sys.executable, str(Path(__file__).with_name("sentiment.py"))], check=True)
+
+
 PARTS = {
     "tokenizer": tokenizer,
     "start": start,
@@ -235,6 +241,7 @@ PARTS = {
     "decoding": decoding,
     "memory": memory,
     "lm": lm,
+    "sentiment": sentiment,
     "ner": lambda: ner.compare("newswire", 2.0),
 }
 
