@@ -22,7 +22,7 @@ from typing import Any
 import nlpseq
 from nlpseq.errors import ArtefactError, WorkError, sentence
 
-__all__ = ["Artefact", "digest_of", "load", "lock", "read_manifest", "save", "write_file"]
+__all__ = ["Artefact", "digest_of", "load", "lock", "read_manifest", "read_table", "save", "write_file", "write_table"]
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -107,6 +107,22 @@ def digest_of(table: Mapping[str, Any]) -> str:
     """Return the SHA-256 of all that a JSON table, such as a manifest, says besides it, however that is laid out."""
     said = {name: value for name, value in table.items() if name != "sha256"}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def write_table(path: Path, table: Mapping[str, Any]) -> None:
+    """Write a JSON table with a hash of itself, which tells that the files it stands for were written whole."""
+    write_file(path, json.dumps({**table, "sha256": digest_of(table)}).encode())
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Return what `write_table` wrote; ArtefactError where it is not there or damaged."""
+    try:
+        table = dict(json.loads(path.read_bytes()))
+        if table.pop("sha256") == digest_of(table):
+            return table
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        pass
+    raise ArtefactError(sentence(str(path), "be whole (--no-resume makes it anew)", "damaged", quote=False))
 
 
 def _files_of(directory: Path) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from array import array
@@ -17,7 +16,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from nlpseq.artefact import digest_of, write_file
+from nlpseq.artefact import read_table, write_table
 from nlpseq.batches import Ragged, RaggedWriter, load_ragged
 from nlpseq.corpora import Corpus, Split, load_corpus, text_hash
 from nlpseq.cuts import PARTS, Told, untold
@@ -261,7 +260,7 @@ def encode_labelled(
     for writer in writers:
         writer.close()
     table = asdict(counts)
-    write_file(Path(f"{path}.json"), json.dumps(table | {"sha256": digest_of(table)}).encode())
+    write_table(Path(f"{path}.json"), table)
     return _loaded(path, counts)
 
 
@@ -273,13 +272,11 @@ def _loaded(path: Path, counts: LabelCounts) -> LabelledData:
 def _held(path: Path) -> LabelledData | None:
     """Return what was written whole and is so still; None for any other."""
     try:
-        table = json.loads(Path(f"{path}.json").read_bytes())
-        if table.pop("sha256") != digest_of(table):
-            return None
+        table = read_table(Path(f"{path}.json"))
         data = _loaded(path, LabelCounts(**table))
         same = len(data.tokens) == len(data.labels) == data.counts.kept
         return data if same else None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, ArtefactError):
+    except (TypeError, ArtefactError):  # the first for counts of another version
         return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +9,7 @@ from dataclasses import asdict, astuple, dataclass
 from itertools import islice
 from pathlib import Path
 
-from nlpseq.artefact import digest_of, write_file
+from nlpseq.artefact import read_table, write_table
 from nlpseq.batches import Ragged, RaggedWriter, load_ragged
 from nlpseq.cards import catalogue
 from nlpseq.corpora import Corpus, Split, load_corpus
@@ -220,7 +219,7 @@ def encode_split(
     for writer in writers:
         writer.close()
     table = asdict(counts)
-    write_file(Path(f"{path}.json"), json.dumps(table | {"sha256": digest_of(table)}).encode())
+    write_table(Path(f"{path}.json"), table)
     return PairData(load_ragged(_side(path, "source")), load_ragged(_side(path, "target")), counts)
 
 
@@ -231,15 +230,13 @@ def _side(path: Path, role: str) -> Path:
 def _held(path: Path) -> PairData | None:
     """Return a split that was written whole and is so still; None for any other."""
     try:
-        table = json.loads(Path(f"{path}.json").read_bytes())
-        if table.pop("sha256") != digest_of(table):
-            return None
+        table = read_table(Path(f"{path}.json"))
         counts = Counts(**table)
         data = PairData(load_ragged(_side(path, "source")), load_ragged(_side(path, "target")), counts)
         tokens = counts.source_tokens + counts.kept, counts.target_tokens + counts.kept  # each row has its `<eos>`
         same = (len(data.source), len(data.target)) == (counts.kept,) * 2
         return data if same and (len(data.source.ids), len(data.target.ids)) == tokens else None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, ArtefactError):
+    except (TypeError, ArtefactError):  # the first for counts of another version
         return None
 
 

@@ -8,7 +8,6 @@ for `[UNK]`. A document is the text of one row (of each column, where there is a
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nlpseq.artefact import digest_of, write_file
+from nlpseq.artefact import read_table, write_table
 from nlpseq.batches import Ragged, RaggedWriter, load_ragged
 from nlpseq.corpora import Corpus, Split
 from nlpseq.errors import ArtefactError, CorpusError, sentence
@@ -117,14 +116,12 @@ def _held(path: Path) -> WordStream | None:
     """Return a stream that was written whole and is so still; None for any other."""
     try:
         return _load(path)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, ArtefactError):
+    except (TypeError, KeyError, ArtefactError):  # the first two for a table of another version
         return None
 
 
 def _load(path: Path) -> WordStream:
-    table: dict[str, Any] = json.loads(Path(f"{path}.json").read_bytes())
-    if table["sha256"] != digest_of(table):
-        raise ValueError
+    table = read_table(Path(f"{path}.json"))
     counts = np.array(table["counts"], np.int64)
     return WordStream(tuple(table["words"]), counts, *_both(path, load_ragged), table["facts"])
 
@@ -274,4 +271,4 @@ def _finish(path: Path, names: list[str], counts: npt.NDArray[np.int64], facts: 
         "held_words": len(held.ids),
     }
     table = {"words": names, "counts": counts.tolist(), "facts": facts}
-    write_file(Path(f"{path}.json"), json.dumps(table | {"sha256": digest_of(table)}, ensure_ascii=False).encode())
+    write_table(Path(f"{path}.json"), table)
