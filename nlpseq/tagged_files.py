@@ -67,8 +67,8 @@ def write_tagged(path: str | Path, found: Iterable[Tagged], scheme: Scheme, *, r
                     file.writelines(f"{line}\n" for line in lines)
         os.replace(part, path)
     except (OSError, UnicodeError) as error:  # half a surrogate pair, as JSON can name one, is no text
-        found = getattr(error, "strerror", None) or str(error)
-        raise WorkError(sentence(str(path), "be written whole", found, quote=False)) from None
+        reason = getattr(error, "strerror", None) or str(error)
+        raise WorkError(sentence(str(path), "be written whole", reason, quote=False)) from None
     finally:
         part.unlink(missing_ok=True)
     return number
