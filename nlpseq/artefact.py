@@ -210,7 +210,7 @@ def lock(directory: Path) -> Iterator[None]:
         directory.mkdir(parents=True, exist_ok=True)
         handle = open(directory / ".lock", "a")  # noqa: SIM115 - open as long as the lock is held
     except OSError as error:
-        found = error.strerror or str(error)
+        found = "a file" if directory.is_file() else error.strerror or str(error)
         raise ArtefactError(sentence(str(directory), "be a folder that can be written", found, quote=False)) from None
     with handle:
         try:

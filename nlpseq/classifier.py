@@ -120,7 +120,7 @@ class SentimentClassifier:
         the word's vector (Shrikumar et al. 2016).
         """
         if isinstance(texts, str):
-            raise UsageError(sentence("texts", "be a list of texts", texts))
+            raise UsageError(sentence("texts", 'be a list of texts, as in ["…"]', texts))
         found: list[Prediction] = []
         for start in range(0, len(texts), _AT_ONCE):
             found += self._predicted(texts[start : start + _AT_ONCE], explain=explain)

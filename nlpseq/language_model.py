@@ -126,7 +126,7 @@ class LanguageModel:
         Where a line is a document, as for words, its end is part of it. Raises UsageError for what is no text.
         """
         if isinstance(texts, str):
-            raise UsageError(sentence("texts", "be a list of texts", texts))
+            raise UsageError(sentence("texts", 'be a list of texts, as in ["…"]', texts))
         return [self._score(text) for text in texts]
 
     @float32()

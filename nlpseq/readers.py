@@ -244,7 +244,7 @@ def _cell_table(
     if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         found = f"is that of {names.count(repeated[0])}"
         raise fault(_brief(repeated[0]), "be the name of one column", found, f"{path}, line 1")
-    hint = "" if headless else "; no header line? Number the columns, as in `--source 1 --target 2`."
+    hint = "" if headless else "; no header line? Then columns go by number: 1, 2, …"
     columns = pick(wanted, names, f"{path}, line 1", hint=hint)
     places = [(column, names.index(column)) for column in columns]
 

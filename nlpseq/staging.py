@@ -24,6 +24,8 @@ from nlpseq.training import Task, World, begin, choose_device, join_world, set_t
 
 __all__ = ["Job", "train_network", "train_stage"]
 
+_FEW = 200  # steps in which hardly a network learns anything
+
 
 class StageConfig(Protocol):
     """The configuration of a stage that trains a network."""
@@ -129,6 +131,10 @@ def train_network(
     """
     batches = len(task.plan(0))
     run = begin(model, training, seed=seed, device=job.device, world=job.world, batches=batches)
+    if run.total < _FEW and training.max_steps is None:
+        job.note(
+            f"Only {run.total:,} steps in all: a smaller --batch-tokens and more --epochs suit so little text better."
+        )
     best = train(run, task, folder=job.state, evaluate=evaluate, metric=metric, counted=counted, watch=job.watch)
     model.load_state_dict(best)
     model.eval()

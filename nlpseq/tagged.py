@@ -121,7 +121,7 @@ def sentences(
         yield Sentence(tokens, entities)
     if tally.illegal and not repair:
         must = f"be legal {scheme.upper()} (--illegal repair reads them as conlleval does)"
-        more = f"{tally.illegal:,} are not, the first: {tally.first[0]}"
+        more = f"not so in {tally.illegal:,} places, the first: {tally.first[0]}"
         raise CorpusError(sentence(source.tags, must, more, quote=False))
 
 

@@ -153,7 +153,7 @@ class Tagger:
     def tag_fully(self, texts: Sequence[str]) -> list[Tagged]:
         """Return each text with its tokens, by nlpseq's own tokeniser, their tags and its entities."""
         if isinstance(texts, str):
-            raise UsageError(sentence("texts", "be a list of texts", texts))
+            raise UsageError(sentence("texts", 'be a list of texts, as in ["…"]', texts))
         return self._tagged(list(texts), [tokenize(text) for text in texts])
 
     def tag_tokens(self, sentences: Sequence[Sequence[str]]) -> list[Tagged]:

@@ -113,7 +113,7 @@ class Translator:
     def translate_fully(self, texts: Sequence[str]) -> list[Translation]:
         """Return the translation of each text with its score, tokens and counts, in order."""
         if isinstance(texts, str):
-            raise UsageError(sentence("texts", "be a list of texts", texts))
+            raise UsageError(sentence("texts", 'be a list of texts, as in ["…"]', texts))
         encoded = self.tokenizer.encode_all(texts)
         found: list[Translation] = [Translation("", 0.0, [], 0, 0, 0, 0, False)] * len(texts)
         filled = [number for number, one in enumerate(encoded) if one.ids]

@@ -229,7 +229,7 @@ def test_one_process_at_a_time_and_the_lock_is_gone_with_its_process(tmp_path: P
 def test_an_output_that_is_no_folder(tmp_path: Path):
     (tmp_path / "file").write_text("the user's")
     with (
-        pytest.raises(ArtefactError, match="must be a folder that can be written, but is File exists"),
+        pytest.raises(ArtefactError, match="must be a folder that can be written, but is a file"),
         lock(tmp_path / "file"),
     ):
         pass

@@ -85,7 +85,7 @@ def test_an_answer_for_each_text_in_order_and_none_for_one_without_a_token(class
     assert (found[4].tokens, found[4].read) == (400_000, 50)
     assert classifier.predict(["", "ba"]) == [None, found[0].label]
     assert classifier.predict([]) == []
-    with pytest.raises(UsageError, match=r"`texts` must be a list of texts, but is \"ba\"\."):
+    with pytest.raises(UsageError, match=r"`texts` must be a list of texts, as in \[\"…\"\], but is \"ba\"\."):
         classifier.predict("ba")
 
 

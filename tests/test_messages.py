@@ -339,7 +339,7 @@ def test_an_output_that_is_a_file_or_a_foreign_folder(run, trained: Path, tmp_pa
     (tmp_path / "thesis.tex").write_text("the user's")
     words = ("translate", "train", "--corpus", trained / "pairs.tsv", "--device", "cpu", "--out")
     outcome = run(*words, tmp_path / "thesis.tex")
-    said = "must be a folder that can be written, but is File exists."
+    said = "must be a folder that can be written, but is a file."
     assert (outcome.code, outcome.sentences) == (2, [f"`{tmp_path / 'thesis.tex'}` {said}"])
     outcome = run(*words, tmp_path)
     assert (outcome.code, len(outcome.sentences)) == (2, 1)

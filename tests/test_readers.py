@@ -180,7 +180,7 @@ def test_a_first_line_that_is_no_header_is_shown_in_part(tmp_path):
         open_table(path, ("source", "target"))
     shown = f"columns {('a sentence ' * 4)[:39]}…, b, c, d, e, f, g, h, … (10 in all), but is none of them ("
     assert shown in str(raised.value)
-    assert str(raised.value).endswith("line 1); no header line? Number the columns, as in `--source 1 --target 2`.")
+    assert str(raised.value).endswith("line 1); no header line? Then columns go by number: 1, 2, …")
     with pytest.raises(CorpusError) as raised:
         open_table(path, ("99",))
     assert "no header line" not in str(raised.value)

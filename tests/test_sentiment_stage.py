@@ -78,6 +78,14 @@ def finished(mine: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.parametrize(("steps", "said"), [(None, True), (5, False)])
+def test_few_steps_are_said_unless_they_were_asked_for(mine: Path, tmp_path: Path, steps: int | None, said: bool):
+    notes: list[str] = []
+    few = small(mine, tmp_path / "m", max_steps=steps, epochs=1, batch_tokens=2000)
+    train_sentiment(few, watch=lambda event: notes.append(event.text))
+    assert any("a smaller --batch-tokens" in note for note in notes) == said
+
+
 def test_a_finished_folder_has_the_model_its_report_and_its_log_and_nothing_else(finished: Path):
     names = sorted(re.sub(r"-[0-9a-f]{12}\.", ".", path.name) for path in finished.iterdir())
     own = ["manifest.json", "metrics.jsonl", "report.html", "report.json", "tokenizer.json", "weights.safetensors"]
@@ -167,7 +175,7 @@ def test_evaluate_scores_any_corpus_with_these_labels(run, finished: Path, tmp_p
     outcome = run(*asked)
     assert (outcome.code, outcome.sentences) == (
         2, [f"`text` must be one of the columns body, mark, but is none of them ({other}, line 1); no header line? "
-            "Number the columns, as in `--source 1 --target 2`."]
+            "Then columns go by number: 1, 2, …"]
     )  # fmt: skip
 
 

@@ -90,7 +90,7 @@ def test_json_lines_with_spans_in_characters(tmp_path: Path, mark):
 def test_spans_that_cut_tokens_are_refused_or_repaired(tmp_path: Path, marks, entities, said):
     lines = [{"text": "Ada Lee left", "entities": marks}, {"text": "Go", "entities": []}, {"text": "b", "entities": []}]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
-    with pytest.raises(CorpusError, match=rf"1 are not, the first: {said} \(.*a\.jsonl, line 1\)"):
+    with pytest.raises(CorpusError, match=rf"not so in 1 places, the first: {said} \(.*a\.jsonl, line 1\)"):
         read(tmp_path / "a.jsonl")
     tally = Tally()
     assert read(tmp_path / "a.jsonl", repair=True, tally=tally)[1][0].entities == entities
@@ -101,7 +101,7 @@ def test_illegal_tags_are_refused_with_their_number_and_place_or_repaired_and_co
     rows = [*ROWS[:3], (None, None), ("in", "O"), ("Rome", "I-LOC"), ("x", "I-PER"), (None, None), ("Go", "B-X")]
     path = write_conll(tmp_path / "a.conll", rows)
     said = (
-        r"`tags` must be legal IOB2 \(--illegal repair .*\), but is 2 are not, the first: I-LOC behind O \(.*line 5\)"
+        r"`tags` must be legal IOB2 \(--illegal repair .*\), but is not so in 2 places, .*: I-LOC behind O \(.*line 5\)"
     )
     with pytest.raises(CorpusError, match=said):
         read(path, scheme="iob2")

@@ -203,7 +203,7 @@ def _tokenizer(config: SentimentConfig, train: LabelledSplit, *, rows: int, watc
     if config.tokenizer is not None:
         return Tokenizer.load(config.tokenizer)
     units = config.vocabulary
-    watch(Event("note", f"Learning {units.vocab_size:,} {units.units} units."))
+    watch(Event("note", f"Learning at most {units.vocab_size:,} {units.units} units."))
     drawn = islice(train, 0, None, max(1, -(-rows // units.sample)))
     return Tokenizer.train((readable(example.text, units) for example in drawn), units)
 

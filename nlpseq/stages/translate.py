@@ -209,7 +209,7 @@ def summary(counts: Counts) -> str:
 def _tokenizer(config: TranslateConfig, corpus: Corpus, columns: tuple[str, str], watch: Watch) -> Tokenizer:
     if config.tokenizer is not None:
         return Tokenizer.load(config.tokenizer)
-    watch(Event("note", f"Learning {config.vocabulary.vocab_size:,} {config.vocabulary.units} units."))
+    watch(Event("note", f"Learning at most {config.vocabulary.vocab_size:,} {config.vocabulary.units} units."))
     told = counting(watch, "text to learn units from, row")
     return learn_tokenizer(corpus.split("train"), columns, config.vocabulary, told=told)
 
