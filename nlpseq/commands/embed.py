@@ -14,15 +14,12 @@ import click
 from nlpseq.commands.shared import (
     Command,
     blocks,
-    given,
     print_lines,
     reading,
+    run_training,
     say,
-    training,
     training_options,
-    watching,
 )
-from nlpseq.config import configure
 from nlpseq.errors import UsageError, sentence
 from nlpseq.settings import EmbedConfig
 
@@ -43,13 +40,8 @@ def embed() -> None:
 @training_options(EmbedConfig)
 def train_embeddings(recipe: str | None, *, check: bool, tensorboard: bool, **options: Any) -> None:
     """Learn word vectors from the text of a corpus, or vectors of a tokeniser's units."""
-    config = configure(EmbedConfig, recipe=recipe, **given(options))
-    if check:
-        return
-    with training():
-        from nlpseq.stages.embed import train_embeddings
-
-        train_embeddings(config, watch=watching(config.run.out, tensorboard=tensorboard))
+    home = "nlpseq.stages.embed:train_embeddings"
+    run_training(EmbedConfig, home, recipe, check=check, tensorboard=tensorboard, options=options)
 
 
 def _vectors_options(command: Command) -> Command:

@@ -13,12 +13,10 @@ from nlpseq.commands.shared import (
     model_option,
     plain_options,
     print_lines,
+    run_training,
     say,
-    training,
     training_options,
-    watching,
 )
-from nlpseq.config import configure
 from nlpseq.errors import UsageError, sentence
 from nlpseq.progress import shown
 from nlpseq.settings import LMConfig, WritingConfig
@@ -41,13 +39,8 @@ def lm() -> None:
 @training_options(LMConfig)
 def train_lm(recipe: str | None, *, check: bool, tensorboard: bool, **options: Any) -> None:
     """Learn to write from a file, a folder of files, or a corpus."""
-    config = configure(LMConfig, recipe=recipe, **given(options))
-    if check:
-        return
-    with training():
-        from nlpseq.stages.lm import train_lm
-
-        train_lm(config, watch=watching(config.run.out, tensorboard=tensorboard))
+    home = "nlpseq.stages.lm:train_lm"
+    run_training(LMConfig, home, recipe, check=check, tensorboard=tensorboard, options=options)
 
 
 @lm.command("sample")

@@ -10,16 +10,13 @@ import click
 from nlpseq.commands.shared import (
     Command,
     blocks,
-    given,
     model_option,
     print_lines,
     reading,
+    run_training,
     say,
-    training,
     training_options,
-    watching,
 )
-from nlpseq.config import configure
 from nlpseq.errors import UsageError, sentence
 from nlpseq.progress import shown
 from nlpseq.settings import NerConfig
@@ -41,13 +38,8 @@ def ner() -> None:
 @training_options(NerConfig)
 def train_ner(recipe: str | None, *, check: bool, tensorboard: bool, **options: Any) -> None:
     """Learn to find named entities from a corpus of tagged sentences."""
-    config = configure(NerConfig, recipe=recipe, **given(options))
-    if check:
-        return
-    with training():
-        from nlpseq.stages.ner import train_ner
-
-        train_ner(config, watch=watching(config.run.out, tensorboard=tensorboard))
+    home = "nlpseq.stages.ner:train_ner"
+    run_training(NerConfig, home, recipe, check=check, tensorboard=tensorboard, options=options)
 
 
 def _output_options(command: Command) -> Command:

@@ -10,16 +10,13 @@ import click
 
 from nlpseq.commands.shared import (
     blocks,
-    given,
     model_option,
     print_lines,
     reading,
+    run_training,
     say,
-    training,
     training_options,
-    watching,
 )
-from nlpseq.config import configure
 from nlpseq.progress import shown
 from nlpseq.settings import LabelConfig, SentimentConfig
 
@@ -41,13 +38,8 @@ def sentiment() -> None:
 @training_options(SentimentConfig)
 def train_sentiment(recipe: str | None, *, check: bool, tensorboard: bool, **options: Any) -> None:
     """Learn labels from a corpus of text and label; trains the tokeniser as well where none is given."""
-    config = configure(SentimentConfig, recipe=recipe, **given(options))
-    if check:
-        return
-    with training():
-        from nlpseq.stages.sentiment import train_sentiment
-
-        train_sentiment(config, watch=watching(config.run.out, tensorboard=tensorboard))
+    home = "nlpseq.stages.sentiment:train_sentiment"
+    run_training(SentimentConfig, home, recipe, check=check, tensorboard=tensorboard, options=options)
 
 
 @sentiment.command("predict")

@@ -7,13 +7,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nlpseq.config import Setting, settings_of
+from nlpseq.config import Setting, configure, settings_of
 from nlpseq.errors import CorpusError, Interrupted, UsageError, sentence
 from nlpseq.progress import recorded, shown
 
@@ -28,6 +29,7 @@ __all__ = [
     "plain_options",
     "print_lines",
     "reading",
+    "run_training",
     "say",
     "settings_options",
     "training",
@@ -78,6 +80,21 @@ def training_options(cls: type) -> Callable[[Command], Command]:
     check = click.option("--check", is_flag=True, help="Only check the settings.")
     curves = click.option("--tensorboard", is_flag=True, help="Write the curves to OUT/tensorboard too.")
     return lambda command: settings_options(cls)(check(curves(command)))
+
+
+def run_training(
+    cls: type, home: str, recipe: str | None, *, check: bool, tensorboard: bool, options: dict[str, Any]
+) -> None:
+    """Do what the `train` of a network does with the options of `training_options`.
+
+    home: the stage's function, as in `nlpseq.stages.translate:train_translator`, which is imported when it is needed.
+    """
+    config: Any = configure(cls, recipe=recipe, **given(options))
+    if check:
+        return
+    with training():
+        module, _, name = home.partition(":")
+        getattr(import_module(module), name)(config, watch=watching(config.run.out, tensorboard=tensorboard))
 
 
 def watching(out: str | None, *, tensorboard: bool) -> Watch:

@@ -9,16 +9,13 @@ import click
 
 from nlpseq.commands.shared import (
     blocks,
-    given,
     model_option,
     print_lines,
     reading,
+    run_training,
     say,
-    training,
     training_options,
-    watching,
 )
-from nlpseq.config import configure
 from nlpseq.progress import shown
 from nlpseq.settings import PairConfig, TranslateConfig
 
@@ -34,13 +31,8 @@ def translate() -> None:
 @training_options(TranslateConfig)
 def train_translator(recipe: str | None, *, check: bool, tensorboard: bool, **options: Any) -> None:
     """Learn to translate from a corpus of pairs; trains the tokeniser as well where none is given."""
-    config = configure(TranslateConfig, recipe=recipe, **given(options))
-    if check:
-        return
-    with training():
-        from nlpseq.stages.translate import train_translator
-
-        train_translator(config, watch=watching(config.run.out, tensorboard=tensorboard))
+    home = "nlpseq.stages.translate:train_translator"
+    run_training(TranslateConfig, home, recipe, check=check, tensorboard=tensorboard, options=options)
 
 
 @translate.command("run")
