@@ -12,6 +12,7 @@ from nlpseq.commands.shared import (
     blocks,
     model_option,
     print_lines,
+    print_report,
     reading,
     run_training,
     say,
@@ -115,8 +116,4 @@ def evaluate_tagger(model: str, corpus: str, split: str, *, device: str, out: st
 
     watch = shown(say)
     report = evaluate_tagger(model, corpus, split=split, reading=further, device=device, out=out, watch=watch)
-    for name, score in report.scores.items():
-        interval = "" if score.low is None else f"  [{score.low:.2f}, {score.high:.2f}]"
-        digits = 4 if name.startswith("ece") else 2
-        print_lines([f"{name:18} {score.value:7.{digits}f}{interval}  n={score.n}  {score.signature}"])
-    print_lines([f"{name}: {value}" for name, value in report.counts.items()])
+    print_report(report)

@@ -12,6 +12,7 @@ from nlpseq.commands.shared import (
     blocks,
     model_option,
     print_lines,
+    print_report,
     reading,
     run_training,
     say,
@@ -99,8 +100,4 @@ def evaluate_sentiment(
 
     columns = LabelConfig(text, label)
     report = evaluate_sentiment(model, corpus, split=split, columns=columns, watch=shown(say), **further)
-    for name, score in report.scores.items():
-        digits = 2 if name.startswith("accuracy") else 4
-        interval = "" if score.low is None else f"  [{score.low:.2f}, {score.high:.2f}]"
-        print_lines([f"{name:24} {score.value:7.{digits}f}{interval}  n={score.n}  {score.signature}"])
-    print_lines([f"{name}: {value}" for name, value in report.counts.items()])
+    print_report(report)

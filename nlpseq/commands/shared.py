@@ -20,6 +20,7 @@ from nlpseq.progress import recorded, shown
 
 if TYPE_CHECKING:
     from nlpseq.loop import Watch
+    from nlpseq.report import Report
 
 __all__ = [
     "Command",
@@ -28,6 +29,7 @@ __all__ = [
     "model_option",
     "plain_options",
     "print_lines",
+    "print_report",
     "reading",
     "run_training",
     "say",
@@ -160,6 +162,17 @@ def _lines() -> Iterator[str]:
         except UnicodeDecodeError as error:
             must = "be UTF-8 text"
             raise CorpusError(sentence(f"line {number}", must, error.reason, "standard input", quote=False)) from None
+
+
+def print_report(report: Report) -> None:
+    """Print the scores of an evaluation, each with its interval and signature, and the counts."""
+    from nlpseq.report import label
+
+    for name, score in report.scores.items():
+        digits = 4 if label(name)[1] == 1 else 2  # of shares and of percent
+        interval = "" if score.low is None else f"  [{score.low:.{digits}f}, {score.high:.{digits}f}]"
+        print_lines([f"{name:24} {score.value:7.{digits}f}{interval}  n={score.n}  {score.signature}"])
+    print_lines(f"{name}: {value}" for name, value in report.counts.items())
 
 
 def print_lines(lines: Iterable[str]) -> None:

@@ -11,6 +11,7 @@ from nlpseq.commands.shared import (
     blocks,
     model_option,
     print_lines,
+    print_report,
     reading,
     run_training,
     say,
@@ -82,10 +83,7 @@ def evaluate_translator(
 
     pair = PairConfig(source, target)
     report = evaluate_translator(model, corpus, split=split, pair=pair, watch=shown(say), **further)
-    for name, score in report.scores.items():
-        interval = "" if score.low is None else f"  [{score.low:.2f}, {score.high:.2f}]"
-        print_lines([f"{name:18} {score.value:7.2f}{interval}  n={score.n}  {score.signature}"])
-    print_lines([f"{name}: {value}" for name, value in report.counts.items()])
+    print_report(report)
     for metric, found in report.comparison.items():
         bounds = f"[{found['low']:.2f}, {found['high']:.2f}]  p {found['p_value']:.3f}  {found['signature']}"
         print_lines([f"against the other translator: {metric} difference {found['delta']:.2f}  {bounds}"])
