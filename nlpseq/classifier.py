@@ -20,15 +20,14 @@ from nlpseq.nn.classifier import ClassifierDropout, ClassifierShape, Convolution
 from nlpseq.settings import SentimentConfig
 from nlpseq.tokenizer import Tokenizer
 from nlpseq.training import choose_device, float32
-from nlpseq.vocab import PAD, UNK
+from nlpseq.vocab import PAD
 from nlpseq.weights import unpack_weights
 
 __all__ = ["ROWS", "STAGE", "STRIDE", "Prediction", "SentimentClassifier", "build_classifier"]
 
 STAGE = "sentiment"
-# Of every step: matrix kernels round differently for another number of rows. Few, or one text alone would take long.
-ROWS = MappingProxyType({"cpu": 8, "cuda": 64})
-STRIDE = 16  # texts are padded to a multiple of it, so that the padded length depends on the text alone
+ROWS = MappingProxyType({"cpu": 32, "cuda": 256})  # of a step at most
+STRIDE = 16  # texts are padded to a multiple of it, and only those of one padded length are together, so little is idle
 # (in training too, since oneDNN keeps a primitive for every shape of a batch)
 _AT_ONCE = 2048  # texts whose ids are held together
 
@@ -95,8 +94,8 @@ class SentimentClassifier:
     def load(cls, directory: str | Path, *, device: str = "auto", precision: str = "fp32") -> SentimentClassifier:
         """Return the classifier in a folder of `nlpseq sentiment train`; no code from it is run.
 
-        device: auto, cpu, cuda or cuda:N; precision: fp32, or bf16, which is faster and gives up the promise that an
-        answer does not depend on its neighbours. Raises ArtefactError where the folder is not whole.
+        device: auto, cpu, cuda or cuda:N; precision: fp32, where a probability is the same within 1e-6 alone and in any
+        batch, or bf16, which is faster and gives that up. Raises ArtefactError where the folder is not whole.
         """
         if precision not in ("fp32", "bf16"):
             raise UsageError(sentence("precision", "be fp32 or bf16", precision))
@@ -161,15 +160,11 @@ class SentimentClassifier:
         return [answers[number] for number in range(len(ids))]
 
     def _padded(self, ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Return as many rows of tokens as ever, filled up with rows of one unknown token, and their lengths."""
-        rows = ROWS[self.device.type]
-        width = -(-max(map(len, ids)) // STRIDE) * STRIDE
-        tokens = np.full((rows, width), PAD, np.int64)
-        tokens[:, 0] = UNK
+        """Return texts of one padded length as tokens (B, S), and their lengths (B,)."""
+        tokens = np.full((len(ids), -(-len(ids[0]) // STRIDE) * STRIDE), PAD, np.int64)
         for number, row in enumerate(ids):
             tokens[number, : len(row)] = row
-        lengths = [len(row) for row in ids] + [1] * (rows - len(ids))
-        return torch.from_numpy(tokens).to(self.device), torch.tensor(lengths, device=self.device)
+        return torch.from_numpy(tokens).to(self.device), torch.tensor([*map(len, ids)], device=self.device)
 
     def _weighed(self, tokens: Tensor, lengths: Tensor, best: Tensor) -> Tensor:
         """Return how much each token speaks for its row's label (B, S), in logits; best: (B, 1), the labels."""
