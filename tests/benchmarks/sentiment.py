@@ -3,11 +3,8 @@
 .venv/bin/python tests/benchmarks/sentiment.py [--texts 1500] [--cell lstm]
 
 Needs $NLPSEQ_CORPORA for IMDB, else it takes the embedded reviews. The tutorial's loop pads batches in random order to
-their longest text; texts are cut alike. Keras 3 on its torch backend is no dependency; without it its lines are absent:
-
-    pip install --no-deps --target build/keras keras absl-py rich namex h5py optree ml-dtypes markdown-it-py mdurl \\
-        pygments packaging
-    PYTHONPATH=build/keras .venv/bin/python tests/benchmarks/sentiment.py
+their longest text; texts are cut alike. Keras 3 on its torch backend is in the `bench` extra (`pip install -e .[bench]`);
+without it its lines are absent.
 """
 
 from __future__ import annotations
