@@ -96,7 +96,7 @@ def build_network(config: NerConfig, lexicon: Lexicon) -> TaggerNetwork:
         unknown=UNK,
     )
     allowed = _moves(lexicon.tags, free=m.output == "softmax")
-    dropout = Dropout(m.dropout, m.layer_dropout, m.recurrent_dropout)
+    dropout = Dropout(m.character_dropout, m.dropout, m.layer_dropout, m.recurrent_dropout)
     return TaggerNetwork(shape, dropout, allowed, trained=m.output == "crf")
 
 

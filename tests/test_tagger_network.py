@@ -14,7 +14,7 @@ def network(spelling: str = "cnn", given: int = 0) -> TaggerNetwork:
         words=6, given=given, characters=12, tags=5, embed_size=4, character_size=3, features=6, hidden_size=8,
         spelling=spelling,
     )  # fmt: skip
-    return TaggerNetwork(shape, Dropout(0.4, 0.4, 0.1), torch.ones(6, 6, dtype=torch.bool), trained=True).eval()
+    return TaggerNetwork(shape, Dropout(0.4, 0.4, 0.4, 0.1), torch.ones(6, 6, dtype=torch.bool), trained=True).eval()
 
 
 @pytest.mark.parametrize("spelling", ["cnn", "lstm", "none"])
@@ -30,6 +30,17 @@ def test_padding_changes_no_score(spelling: str):
     for row, length in enumerate(lengths):
         alone = model(words[row : row + 1, :length], spelt[places[row : row + 1, :length]], lengths[row : row + 1])
         torch.testing.assert_close(alone[0], scores[row, :length])
+
+
+@pytest.mark.parametrize("spelling", ["cnn", "lstm"])
+def test_characters_are_dropped_in_training_alone(spelling: str):
+    model = network(spelling)
+    letters, sizes = torch.randint(1, 12, (3, 5)), torch.tensor([5, 1, 3])
+    torch.testing.assert_close(model.spell(letters, sizes), model.spell(letters, sizes), rtol=0, atol=0)
+    model.train()
+    assert not torch.equal(model.spell(letters, sizes), model.spell(letters, sizes))
+    model.dropout = model.dropout._replace(characters=0.0)
+    torch.testing.assert_close(model.spell(letters, sizes), model.spell(letters, sizes), rtol=0, atol=0)
 
 
 def test_letters_and_their_order_count():

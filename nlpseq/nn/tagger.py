@@ -39,8 +39,11 @@ class Shape(NamedTuple):
 
 
 class Dropout(NamedTuple):
-    """Probabilities: on words' features, between layers and before the output (both locked), on inputs of W_hh."""
+    """Probabilities: on characters, on words' features, between layers and before the output (these two locked), on
+    inputs of W_hh.
+    """
 
+    characters: float = 0.0
     features: float = 0.0
     layer: float = 0.0
     recurrent: float = 0.0
@@ -93,7 +96,7 @@ class TaggerNetwork(nn.Module):
         """
         if self.shape.spelling == "none":
             return torch.zeros(len(characters), 0, device=characters.device)
-        vectors = self.characters(characters)
+        vectors = F.dropout(self.characters(characters), self.dropout.characters, self.training)
         if self.shape.spelling == "lstm":
             return self.speller.top(self.speller(vectors, lengths)[1])
         inside = torch.arange(characters.shape[1], device=lengths.device) < lengths[:, None]

@@ -76,6 +76,9 @@ class TaggerConfig:
         "crf",
         "A linear-chain CRF; legal: each tag by itself, decoded over legal sequences; softmax: each tag by itself.",
     )
+    character_dropout: float = setting(
+        0.0, "Dropout on characters, before they are read (Ma and Hovy 2016).", low=0.0, high=0.95
+    )
     dropout: float = setting(0.5, "Dropout on the words' features, one mask per sentence.", low=0.0, high=0.95)
     layer_dropout: float = setting(0.5, "Dropout between layers and before the output, likewise.", low=0.0, high=0.95)
     recurrent_dropout: float = setting(

@@ -3,8 +3,8 @@
 .venv/bin/python tests/benchmarks/sentiment.py [--texts 1500] [--cell lstm]
 
 Needs $NLPSEQ_CORPORA for IMDB, else it takes the embedded reviews. The tutorial's loop pads batches in random order to
-their longest text; texts are cut alike. Keras 3 on its torch backend is in the `bench` extra (`pip install -e .[bench]`);
-without it its lines are absent.
+their longest text; texts are cut alike. Keras 3 on its torch backend is in the `bench` extra, as in `pip install -e
+.[bench]`; without it its lines are absent.
 """
 
 from __future__ import annotations
