@@ -114,6 +114,11 @@ class Corpus:
             raise fault(name, must, "is not there", self.name, hint=did_you_mean(name, present))
         return present[name]
 
+    def part(self, name: str) -> str:
+        """Return a split in words, as in "test of imdb"; of a single file also that it is only a part."""
+        held_out = self.whole is not None and name in self.splits and name != "train"
+        return f"{name} of {self.name}" + (", the part that is held out of a file (split all: every row)" * held_out)
+
 
 def load_corpus(name_or_path: str | Path, *, columns: Sequence[str] | None = None, told: Told = untold) -> Corpus:
     """Return a corpus: from a path of yours, else its grammar, the local mirror, what was fetched, the card's source.

@@ -326,7 +326,7 @@ def evaluate_tagger(
     source = open_tagged(corpus, as_asked)
     source.corpus.split(split)
     scheme = scheme_of(source, as_asked.scheme)
-    watch(Event("note", f"Tagging {split} of {source.corpus.name}."))
+    watch(Event("note", f"Tagging {source.corpus.part(split)}."))
     log = Path(model) / "metrics.jsonl"
     read, repair = _reader(source, as_asked, scheme), as_asked.illegal == "repair"
     report = ner_report(tagger, source, split, read=read, repair=repair, log=log)

@@ -285,7 +285,7 @@ def evaluate_sentiment(
     if examples.cut_here and split != "train":  # as in training: a class whose only texts it has is not scored
         known = frozenset(one.label for one in splits["train"] if one.label is not None)
         examples = replace(examples, labels=known)
-    watch(Event("note", f"Classifying {split} of {opened.name}."))
+    watch(Event("note", f"Classifying {opened.part(split)}."))
     log = Path(model) / "metrics.jsonl"
     train = splits["train"] if split in splits and split != "train" else None  # else the yardsticks know the answers
     version = folders.stamp(corpus_path(corpus, columns=found)) or corpus_version(corpus)

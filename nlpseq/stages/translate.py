@@ -308,7 +308,7 @@ def evaluate_translator(
     source, target = asked.source or translator.facts["source"], asked.target or translator.facts["target"]
     opened, columns = open_pairs(corpus, PairConfig(source, target))
     opened.split(split)
-    watch(Event("note", f"Translating {split} of {opened.name}."))
+    watch(Event("note", f"Translating {opened.part(split)}."))
     baseline = None if against is None else Translator.load(against, device=device)
     log = Path(model) / "metrics.jsonl"
     report = translation_report(translator, opened, split, columns=columns, log=log, against=baseline)
