@@ -113,16 +113,16 @@ def test_the_first_call_passes_the_settings_on(project):
     assert run.startswith("translate run --model build/phrasebook/translate I drink milk")
 
 
-def test_vectors_are_for_the_phrasebook_and_for_whom_asks(project):
+def test_vectors_are_for_the_corpora_of_pairs_that_they_help_and_for_whom_asks(project):
     assert project.make("translate", "VECTORS=") == WITHOUT_VECTORS
     assert "--embeddings" not in project.lines[1]
     assert project.make("translate", "OPTIONS=--embed-size 128") == [TRAIN, RUN]
     assert "--embeddings" not in project.lines[0]
-    assert project.make("translate", "CORPUS=multi30k", "VECTORS=yes") == EVERYTHING
+    assert project.make("translate", "CORPUS=multi30k") == EVERYTHING
     assert "--out build/multi30k-en-fr/vectors" in project.lines[1]
     assert "--embeddings build/multi30k-en-fr/vectors" in project.lines[2]
     project.age()
-    assert project.make("translate", "CORPUS=multi30k") == [TRAIN, RUN]
+    assert project.make("translate", "CORPUS=multi30k", "VECTORS=") == [TRAIN, RUN]
 
 
 def test_the_second_call_does_nothing(finished):
@@ -220,8 +220,8 @@ def test_what_is_finished_survives_ctrl_c_after_it(project):
 
 
 def test_corpora_and_pairs_do_not_overwrite_each_other(finished):
-    assert finished.make("translate", "CORPUS=multi30k", "TARGET=de") == WITHOUT_VECTORS
-    assert "--out build/multi30k-en-de/translate" in finished.lines[1]
+    assert finished.make("translate", "CORPUS=multi30k", "TARGET=de") == EVERYTHING
+    assert "--out build/multi30k-en-de/translate" in finished.lines[2]
     reverse = finished.make("translate", "SOURCE=fr", "TARGET=en")
     assert reverse == [TOKENIZE, EMBED, TRAIN]  # no English examples for French
     assert "--out build/phrasebook-fr-en/translate" in finished.lines[2]
@@ -291,7 +291,7 @@ def test_every_stage_has_a_corpus_of_its_own_and_one_that_is_named_is_everyones(
     assert project.make("all", "CORPUS=multi30k") == [
         EMBED,
         *LM,
-        *WITHOUT_VECTORS,
+        *EVERYTHING,
         *INDEX,
     ]  # no tags, and no examples for words that may be unknown
     assert "--out build/multi30k/embed " in project.lines[0]

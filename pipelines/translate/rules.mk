@@ -1,6 +1,6 @@
 # Vectors of the tokeniser's units, which the translator starts from: by default where that was measured to help, and
 # where their size is known to fit.
-VECTORS = $(if $(findstring --embed-size,$(OPTIONS)),,$(filter phrasebook,$(PAIRS)))
+VECTORS = $(if $(findstring --embed-size,$(OPTIONS)),,$(filter phrasebook multi30k,$(PAIRS)))
 PAIR_VECTORS := $(PAIR_DIR)/vectors
 PAIR_VECTORS_SETTINGS := $(strip --corpus $(PAIRS) --source $(SOURCE) --target $(TARGET) \
     $(if $(SEED),--seed $(SEED)) $(EMBED_OPTIONS))
