@@ -230,7 +230,12 @@ def begin(
         total = min(total, config.max_steps)
     parameters = list(model.parameters())
     optimizer = torch.optim.AdamW(
-        parameters, lr=config.learning_rate, weight_decay=config.weight_decay, eps=1e-9, fused=True
+        parameters,
+        lr=config.learning_rate,
+        betas=(0.9, config.beta2),
+        weight_decay=config.weight_decay,
+        eps=1e-9,
+        fused=True,
     )
     run = Run(model, optimizer, config, seed, total, device, choose_dtype(config.precision, device), world)
     if config.ema is not None:

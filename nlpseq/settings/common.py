@@ -74,6 +74,12 @@ class TrainingConfig:
     batch_tokens: int = setting(2000, "Size of a batch: rows times padded length.", low=1, high=10**8, unit="tokens")
     accumulate: int = setting(1, "Batches that make one step.", low=1, high=10_000)
     learning_rate: float = setting(1e-3, "Peak learning rate of Adam.", low=1e-9, high=10.0)
+    beta2: float = setting(
+        0.999,
+        "Decay of Adam's average of squared gradients; the lower, the less far one rare word moves its vector.",
+        low=0.0,
+        high=0.999999,
+    )
     warmup_steps: int = setting(200, "Steps in which the learning rate rises from 0.", low=0, high=10**7, unit="steps")
     decay: Literal["cosine", "linear", "constant"] = setting(
         "cosine", "How the learning rate falls after warm-up, to 0 at the last step."
