@@ -65,6 +65,29 @@ def test_neighbours_never_change_an_answer(settings):
 
 
 @every
+def test_neighbours_never_decide_a_tie(settings):
+    classifier, some = made(classes=("bad", "good"), **settings), texts(60)
+    flipped = 0
+    for text in some[:30]:
+        with torch.no_grad():
+            (alone,) = classifier.answer([classifier.tokenizer.encode(text)[-50:]])
+            classifier.model.output.bias[0] += alone.logits[1] - alone.logits[0]
+        answers = {classifier.predict([text])[0], classifier.predict(some)[some.index(text)]}
+        assert len(answers) == 1
+        ids = [classifier.tokenizer.encode(one)[-50:] for one in some]
+        flipped += plainly(classifier, ids, some.index(text)) != answers.pop()
+    assert flipped or settings  # that rounding does flip such labels is sure of the first network alone
+
+
+def plainly(classifier, ids, place):
+    """The label of a text in a step with all others of its padded length."""
+    group = [n for n in range(len(ids)) if -(-len(ids[n]) // 16) == -(-len(ids[place]) // 16)]
+    tokens, lengths = classifier._padded([ids[n] for n in group])
+    with torch.inference_mode():
+        return classifier.classes[int(classifier.model(tokens, lengths)[group.index(place)].argmax())]
+
+
+@every
 def test_an_answer_is_what_the_network_says_of_the_text_alone_and_unpadded(settings):
     classifier = made(**settings)
     for text, found in zip(texts(8), classifier.predict_fully(texts(8)), strict=True):
