@@ -96,7 +96,8 @@ class SentimentClassifier:
         """Return the classifier in a folder of `nlpseq sentiment train`; no code from it is run.
 
         device: auto, cpu, cuda or cuda:N; precision: fp32, where a text has the same label alone and in any batch, and
-        the same probability within 1e-6, or bf16, which is faster and gives that up. Raises ArtefactError where the folder is not whole.
+        the same probability within 1e-6, or bf16, which is faster and gives that up. Raises ArtefactError where the
+        folder is not whole.
         """
         if precision not in ("fp32", "bf16"):
             raise UsageError(sentence("precision", "be fp32 or bf16", precision))

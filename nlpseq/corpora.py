@@ -115,9 +115,9 @@ class Corpus:
         return present[name]
 
     def part(self, name: str) -> str:
-        """Return a split in words, as in "test of imdb"; of a single file also that it is only a part."""
+        """Return a split in words, as in "test of imdb"; where nlpseq has cut it off also that it is a part."""
         held_out = self.whole is not None and name in self.splits and name != "train"
-        return f"{name} of {self.name}" + (", the part that is held out of a file (split all: every row)" * held_out)
+        return f"{name} of {self.name}" + (", the part that nlpseq holds out of it (split all: every row)" * held_out)
 
 
 def load_corpus(name_or_path: str | Path, *, columns: Sequence[str] | None = None, told: Told = untold) -> Corpus:

@@ -117,7 +117,7 @@ def test_a_single_file_can_be_had_whole(tmp_path):
     (tmp_path / "whole").mkdir()
     pairs(tmp_path / "whole" / "train.tsv", 40)
     assert load_corpus(tmp_path / "whole").part("train") == "train of whole"
-    held_out = "test of whole, the part that is held out of a file (split all: every row)"
+    held_out = "test of whole, the part that nlpseq holds out of it (split all: every row)"
     assert load_corpus(tmp_path / "whole").part("test") == held_out
     assert len(load_corpus(tmp_path / "whole").split("all")) == 40
     pairs(tmp_path / "whole" / "test.tsv", 4)

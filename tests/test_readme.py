@@ -24,7 +24,7 @@ def commands(page: Path) -> list[tuple[str, str, list[str]]]:
         for match in re.finditer(
             r"\bnlpseq (corpora|tokenize|embed|sentiment|ner|translate|lm) ([a-z]+)\b([^|#`]*)", line
         ):
-            found.append((match[1], match[2], re.findall(r"(?<=\s)--([a-z-]+)", match[3])))
+            found.append((match[1], match[2], re.findall(r"(?<=\s)--([a-z0-9-]+)", match[3])))
     return found
 
 

@@ -1,9 +1,10 @@
 # Vectors of the tokeniser's units, which the translator starts from: by default where that was measured to help, and
 # where their size is known to fit.
 VECTORS = $(if $(findstring --embed-size,$(OPTIONS)),,$(filter phrasebook multi30k,$(PAIRS)))
+VECTOR_OPTIONS =
 PAIR_VECTORS := $(PAIR_DIR)/vectors
 PAIR_VECTORS_SETTINGS := $(strip --corpus $(PAIRS) --source $(SOURCE) --target $(TARGET) \
-    $(if $(SEED),--seed $(SEED)) $(EMBED_OPTIONS))
+    $(if $(SEED),--seed $(SEED)) $(VECTOR_OPTIONS))
 PAIR_VECTORS_TRAIN = $(NLPSEQ) embed train $(PAIR_VECTORS_SETTINGS) --tokenizer $(TOKENIZER) --out $(PAIR_VECTORS) \
     --replace $(MACHINE)
 
@@ -21,6 +22,7 @@ MODELS += $(TRANSLATOR)/manifest.json
 help::
 	@: $(info $()  OPTIONS=$(OPTIONS)   further options of `nlpseq translate train`, as in OPTIONS="--epochs 3")
 	@: $(info $()  VECTORS=$(VECTORS)   anything: train vectors first that the translator starts from; empty: do not)
+	@: $(info $()  VECTOR_OPTIONS=$(VECTOR_OPTIONS)   further options of `nlpseq embed train` for them)
 
 $(PAIR_VECTORS).settings: export SETTINGS = $(PAIR_VECTORS_SETTINGS)
 $(PAIR_VECTORS).settings: $(call changed,$(PAIR_VECTORS).settings,$(PAIR_VECTORS_SETTINGS)) | $(SETUP)

@@ -1,6 +1,6 @@
 """What each choice of the Multi30k recipe is worth: the same training with one thing changed, a table and a plot.
 
-    NLPSEQ_CORPORA=… .venv/bin/python tests/benchmarks/ablation.py [--epochs 8] [--threads N] [NAME …]
+    NLPSEQ_CORPORA=… .venv/bin/python tests/benchmarks/ablation.py [--epochs 6] [--threads N] [NAME …]
 
 Trains what is not trained yet into build/ablation/<name> (a run that was stopped goes on), then prints the table of all
 that are there and writes the plot of their validation BLEU to build/ablation/ablation.svg.
@@ -78,7 +78,7 @@ def drawing(names: list[str]) -> str:
 
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(list(RUNS)))
-@click.option("--epochs", default=8.0, show_default=True)
+@click.option("--epochs", default=6.0, show_default=True)
 @click.option("--threads", type=int)
 def main(names: tuple[str, ...], epochs: float, threads: int | None) -> None:
     for name in names or RUNS:

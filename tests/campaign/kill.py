@@ -128,7 +128,7 @@ class Campaign:
         expected, _ = self.reference(VARIANTS[0])
         out = self.folder / "two"
         first = Command(training(self.corpus, out, *VARIANTS[0]))
-        while not (out / ".lock").exists():
+        while first.running and not (out / ".lock").exists():
             time.sleep(0.003)
         refused = 0
         while not first.kill(signal.SIGSTOP) and first.running:  # so that it cannot be finished before the second asks
@@ -143,6 +143,7 @@ class Campaign:
             time.sleep(self.rng.uniform(0.0, 0.2))
         first.kill(signal.SIGCONT)
         ended = first.wait()
+        self.faults.check(refused > 0, "the second training", "it never asked while the first was there")
         if self.faults.check(ended.code == 0, "the first of two trainings", ended.err):
             self.compare(out, expected, "the first of two trainings")
         say(f"two trainings on one folder: the second refused {refused} times, with exit code 2")
