@@ -14,7 +14,7 @@ from torch import Tensor
 from nlpseq.artefact import load
 from nlpseq.batches import alike
 from nlpseq.config import from_plain
-from nlpseq.errors import UsageError, sentence
+from nlpseq.errors import UsageError, refuse_other_than_texts, sentence
 from nlpseq.labelled import cut, readable
 from nlpseq.nn.classifier import ClassifierDropout, ClassifierShape, Convolution, TextClassifier
 from nlpseq.settings import SentimentConfig
@@ -120,8 +120,7 @@ class SentimentClassifier:
         explain: also how much each word spoke for the label: the gradient of its logit, less the others' mean, times
         the word's vector (Shrikumar et al. 2016).
         """
-        if isinstance(texts, str):
-            raise UsageError(sentence("texts", 'be a list of texts, as in ["…"]', texts))
+        refuse_other_than_texts(texts)
         found: list[Prediction] = []
         for start in range(0, len(texts), _AT_ONCE):
             found += self._predicted(texts[start : start + _AT_ONCE], explain=explain)

@@ -23,6 +23,7 @@ __all__ = [
     "UsageError",
     "WorkError",
     "did_you_mean",
+    "refuse_other_than_texts",
     "sentence",
 ]
 
@@ -66,6 +67,15 @@ def sentence(name: str, must: str, found: object, where: str | None = None, *, q
     """
     shown = f'"{found}"' if isinstance(found, str) and quote else str(found)
     return f"`{name}` must {must}, but is {shown}" + (f" ({where})." if where else ".")
+
+
+def refuse_other_than_texts(texts: Iterable[object]) -> None:
+    """Raise UsageError for one string in place of many, and for what is no string among them."""
+    if isinstance(texts, str):
+        raise UsageError(sentence("texts", 'be a list of texts, as in ["…"]', texts))
+    for number, one in enumerate(texts):
+        if not isinstance(one, str):
+            raise UsageError(sentence(f"texts[{number}]", "be text", repr(one), quote=False))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

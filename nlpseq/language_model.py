@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nlpseq.artefact import load
 from nlpseq.config import from_plain
-from nlpseq.errors import UsageError, sentence
+from nlpseq.errors import UsageError, refuse_other_than_texts, sentence
 from nlpseq.losses import linear_cross_entropy
 from nlpseq.nn.lm import LMDropout, LMShape, RecurrentLM
 from nlpseq.settings import LMConfig, WritingConfig
@@ -125,8 +125,7 @@ class LanguageModel:
 
         Where a line is a document, as for words, its end is part of it. Raises UsageError for what is no text.
         """
-        if isinstance(texts, str):
-            raise UsageError(sentence("texts", 'be a list of texts, as in ["…"]', texts))
+        refuse_other_than_texts(texts)
         return [self._score(text) for text in texts]
 
     @float32()

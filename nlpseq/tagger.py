@@ -16,7 +16,7 @@ from torch import Tensor
 from nlpseq.artefact import load
 from nlpseq.batches import alike
 from nlpseq.config import from_plain
-from nlpseq.errors import UsageError, sentence
+from nlpseq.errors import UsageError, refuse_other_than_texts, sentence
 from nlpseq.nn.crf import Chain, Lattice, best_paths, path_scores, sums
 from nlpseq.nn.tagger import Dropout, Shape, TaggerNetwork
 from nlpseq.settings import NerConfig
@@ -152,8 +152,7 @@ class Tagger:
 
     def tag_fully(self, texts: Sequence[str]) -> list[Tagged]:
         """Return each text with its tokens, by nlpseq's own tokeniser, their tags and its entities."""
-        if isinstance(texts, str):
-            raise UsageError(sentence("texts", 'be a list of texts, as in ["…"]', texts))
+        refuse_other_than_texts(texts)
         return self._tagged(list(texts), [tokenize(text) for text in texts])
 
     def tag_tokens(self, sentences: Sequence[Sequence[str]]) -> list[Tagged]:

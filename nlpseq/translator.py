@@ -13,7 +13,7 @@ from torch import Tensor
 from nlpseq.artefact import load
 from nlpseq.batches import alike
 from nlpseq.config import from_plain
-from nlpseq.errors import UsageError, sentence
+from nlpseq.errors import UsageError, refuse_other_than_texts, sentence
 from nlpseq.nn.seq2seq import DecoderState, Dropout, EncoderDecoder, Shape
 from nlpseq.pairs import language
 from nlpseq.search import Found, greedy
@@ -112,8 +112,7 @@ class Translator:
 
     def translate_fully(self, texts: Sequence[str]) -> list[Translation]:
         """Return the translation of each text with its score, tokens and counts, in order."""
-        if isinstance(texts, str):
-            raise UsageError(sentence("texts", 'be a list of texts, as in ["…"]', texts))
+        refuse_other_than_texts(texts)
         encoded = self.tokenizer.encode_all(texts)
         found: list[Translation] = [Translation("", 0.0, [], 0, 0, 0, 0, False)] * len(texts)
         filled = [number for number, one in enumerate(encoded) if one.ids]

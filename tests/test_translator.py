@@ -156,6 +156,11 @@ def test_only_what_is_read_counts(translator):
     assert translator.translate_fully([" ".join(["gost", *head[1:]])])[0].score != read.score
 
 
+def test_what_is_no_text_is_refused_by_its_place(translator):
+    with pytest.raises(UsageError, match=r"`texts\[1\]` must be text, but is None\."):
+        translator.translate(["I drink milk", None])
+
+
 def test_one_text_is_no_list(translator):
     with pytest.raises(UsageError, match=r"`texts` must be a list of texts, .*, but is \"I drink milk\"\."):
         translator.translate("I drink milk")
