@@ -97,25 +97,6 @@ def test_accumulated_batches_give_the_gradient_of_one_large_batch():
     assert first.model.weight.item() == pytest.approx(second.model.weight.item(), abs=1e-6)
 
 
-class Rare(Quadratic):
-    """Its weight has a gradient in one late batch alone, as the vector of a word that is seen once."""
-
-    def loss(self, batch, done=0.0):
-        error = self.model.weight[0, 0] * (len(self.seen) == 900)
-        return error, error.detach(), 1
-
-
-def test_a_second_moment_that_forgets_sooner_moves_what_is_rare_less_far():
-    moved = {}
-    for beta2 in (0.999, 0.98):
-        task = Rare(rows=1000, size=1)
-        before = task.model.weight.item()
-        list(fit(start(task, epochs=1, learning_rate=0.01, beta2=beta2), task))
-        moved[beta2] = before - task.model.weight.item()
-    assert moved[0.999] > 0.2  # twenty times the learning rate, by one gradient
-    assert 0 < moved[0.98] < 0.5 * moved[0.999]
-
-
 def test_every_example_is_seen_once_an_epoch_and_the_end_is_marked():
     task = Quadratic()
     steps = list(fit(start(task, epochs=2), task))
