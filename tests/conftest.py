@@ -7,6 +7,7 @@ import io
 import itertools
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -101,3 +102,16 @@ def model(trained, tmp_path):
 def state_folder(folder: Path) -> Path:
     """Where the run in this folder keeps its resume state; a path that is not there where there is none."""
     return next((folder / "resume").glob("*"), folder / "resume" / "none")
+
+
+def never_waits(steps: Iterator[object]) -> None:
+    """Take six training steps on CUDA; RuntimeError where one of the last five waits for the device."""
+    import torch
+
+    next(steps)  # kernels are chosen and memory is taken in the first step
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(5):
+            next(steps)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import never_waits
 from test_training import small, write_pairs
 
 from nlpseq import SentimentClassifier, Translator, train_sentiment, train_translator
@@ -59,13 +60,7 @@ def test_training_step_never_waits_for_the_device(tmp_path: Path):
     device = torch.device("cuda", 0)
     run = begin(model, config.training, seed=1, device=device, world=World(), batches=len(task.plan(0)))
     steps = fit(run, task)
-    next(steps)  # kernels are chosen and memory is taken in the first step
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        for _ in range(5):
-            next(steps)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    never_waits(steps)
 
 
 def test_training_and_translating_on_cuda(tmp_path: Path):
@@ -103,13 +98,7 @@ def test_a_classifiers_training_step_never_waits_for_the_device(tmp_path: Path):
     device = torch.device("cuda", 0)
     run = begin(model, config.training, seed=1, device=device, world=World(), batches=len(task.plan(0)))
     steps = fit(run, task)
-    next(steps)  # kernels are chosen and memory is taken in the first step
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        for _ in range(5):
-            next(steps)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    never_waits(steps)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from conftest import never_waits
 
 from nlpseq.errors import UsageError
 from nlpseq.lm_task import StreamTask, WindowTask, noise_of, task_of
@@ -150,13 +151,7 @@ def test_a_step_never_waits_for_the_device(objective):
     task = StreamTask(network(output=0.2), np.arange(600, dtype=np.int32) % 60, 4, 5, seed=1, noise=noise)
     config = TrainingConfig(epochs=2.0)
     steps = fit(begin(task.model, config, seed=1, device=device, world=World(), batches=len(task.plan(0))), task)
-    next(steps)  # kernels are chosen and memory is taken in the first step
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        for _ in range(5):
-            next(steps)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    never_waits(steps)
 
 
 def test_windows_overlap_and_each_predicts_the_unit_behind_it():

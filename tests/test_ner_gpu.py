@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL_TAGGER
+from conftest import SMALL_TAGGER, never_waits
 
 from nlpseq import NerConfig, Tagger, configure, train_ner
 from nlpseq.nn.crf import Chain, Lattice, best_paths, log_partition
@@ -51,13 +51,7 @@ def test_a_training_step_never_waits_for_the_device(tmp_path: Path):
     device = torch.device("cuda", 0)
     run = begin(model, config.training, seed=1, device=device, world=World(), batches=len(task.plan(0)))
     steps = fit(run, task)
-    next(steps)  # kernels are chosen and memory is taken in the first step
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        for _ in range(5):
-            next(steps)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    never_waits(steps)
 
 
 def test_a_tagger_trains_on_cuda_and_answers_alike_on_both(tagged: Path, tmp_path: Path):

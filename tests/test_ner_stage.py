@@ -332,6 +332,10 @@ def test_empty_sentences_long_ones_and_endless_words_are_counted_and_nothing_is_
     [
         ("--freeze", "`freeze` must be given with --embeddings, but is alone (option --freeze)."),
         ("--pace 0.5", "`pace` must be given with --embeddings, but is alone (option --pace)."),
+        (
+            "--characters none --character-dropout 0.5",
+            "`character_dropout` must be left out where characters is none, but is given (option --character-dropout).",
+        ),
         ("--extra-words 3", "`extra_words` must be given with --embeddings, but is alone (option --extra-words)."),
         ("--output hmm", '`output` must be one of crf, legal, softmax, but is "hmm" (option --output).'),
     ],
