@@ -124,7 +124,7 @@ def _refuse_foreign(folder: Path) -> None:
         return
     foreign = sorted(p.name for p in folder.glob("*") if p.name not in (_LOCK, "resume"))
     if foreign:
-        must = "be a new folder, an empty one, or one of nlpseq's"
+        must = "be a new folder, an empty one, or one of nlpseq's (--replace takes no other)"
         raise ArtefactError(sentence("out", must, f"a folder with {foreign[0]} in it", str(folder), quote=False))
 
 

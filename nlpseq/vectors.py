@@ -62,6 +62,13 @@ class Coverage(NamedTuple):
         """The share of tokens that have a vector, in per cent."""
         return 100 * self.found / max(self.tokens, 1)
 
+    def told(self, kind: str) -> str:
+        """Return the share as a message, a warning where it is under a quarter; kind: of the tokens, as "units"."""
+        share = f"{self.found:,} of {self.tokens:,} {kind} ({self.percent:.1f} %) have a given vector"
+        if self.percent >= 25:
+            return share
+        return f"warning: only {share} (are they of the same units, lowercase or not, as here?)"
+
 
 class Embeddings:
     """`Embeddings.load(dir).nearest("king")`; words keep their order, by falling frequency in what nlpseq writes.

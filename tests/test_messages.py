@@ -343,5 +343,5 @@ def test_an_output_that_is_a_file_or_a_foreign_folder(run, trained: Path, tmp_pa
     assert (outcome.code, outcome.sentences) == (2, [f"`{tmp_path / 'thesis.tex'}` {said}"])
     outcome = run(*words, tmp_path)
     assert (outcome.code, len(outcome.sentences)) == (2, 1)
-    assert "or one of nlpseq's, but is a folder with thesis.tex in it" in outcome.sentences[0]
+    assert "one of nlpseq's (--replace takes no other), but is a folder with thesis.tex in it" in outcome.sentences[0]
     assert (tmp_path / "thesis.tex").read_text() == "the user's"

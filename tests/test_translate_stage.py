@@ -295,9 +295,10 @@ def test_a_full_disk_at_the_last_moment_keeps_the_old_model_and_the_state(
 def test_interrupts_in_this_process_are_exit_code_130(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     import nlpseq.stages.translate
 
+    early = "Stopped; the same command goes on from the last saved state, or begins anew where there is none."
     for error, said in (
         (Interrupted("Stopped at step 1; go on."), "Stopped at step 1; go on."),
-        (KeyboardInterrupt(), "Stopped; the same command goes on from what is saved."),
+        (KeyboardInterrupt(), early),
     ):
 
         def stop(*arguments: object, error: BaseException = error, **options: object) -> None:

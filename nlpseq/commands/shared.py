@@ -49,7 +49,8 @@ def training() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise Interrupted("Stopped; the same command goes on from what is saved.") from None
+        then = "the same command goes on from the last saved state, or begins anew where there is none"
+        raise Interrupted(f"Stopped; {then}.") from None
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -139,6 +139,7 @@ def _prepare(config: LMConfig, state: Path, watch: Watch) -> _Prepared:
             source.rows(name)  # a slip in a name is said before long work
     _refuse_overlap(data.splits, validation, test)
     units = _units(config, rows, state, watch)
+    watch(Event("note", f"The vocabulary has {len(units):,} units."))
 
     def encode(name: str, role: str) -> Text:
         own = role == "train" or name == HELD_OUT

@@ -236,9 +236,9 @@ def _start_from_vectors(
     model.paces[: len(known)] = torch.where(has_vector[: len(known)], pace, 1.0)
     with torch.no_grad():  # words without a vector are drawn like the given ones, and trained as fast as anything
         model.words.weight.copy_(table.masked_fill(has_vector[: len(known), None], 0.0))
-    share = f"{covered.found:,} of {covered.tokens:,} words of train ({covered.percent:.1f} %) have a given vector"
-    watch(Event("note", f"{share}, and {len(words) - len(known):,} words more."))
-    return {"embeddings": covered._asdict() | {"further": len(words) - len(known)}}
+    further = len(words) - len(known)
+    watch(Event("note", f"{covered.told('words of train')}; {further:,} words more are known by theirs."))
+    return {"embeddings": covered._asdict() | {"further": further}}
 
 
 def _facts(work: _Prepared, model: TaggerNetwork) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def _train(config: SentimentConfig, job: Job) -> None:
         tokens = work.tokenizer.units(range(len(work.tokenizer)))
         freeze, seed = config.pretrained.freeze, config.compute.seed
         covered = start_from_vectors([model.embedding], vectors, tokens=tokens, freeze=freeze, seed=seed)
-        job.note(f"{covered.found:,} of {covered.tokens:,} units ({covered.percent:.1f} %) have a given vector.")
+        job.note(f"{covered.told('units')}.")
         facts["embeddings"] = covered._asdict()
         del vectors  # which may be hundreds of megabytes
     training, seed = config.training, config.compute.seed
@@ -154,6 +154,7 @@ def _prepare(config: SentimentConfig, state: Path, watch: Watch) -> _Prepared:
         (state / "tokenizer").mkdir(exist_ok=True)
         save(state / "tokenizer", "tokenize", settings={}, files=tokenizer.files(), facts={})
     tokenizer = Tokenizer.load(state / "tokenizer")
+    watch(Event("note", f"The vocabulary has {len(tokenizer):,} units."))
 
     def encode(name: str) -> LabelledData:
         told = counting(watch, f"{name} to ids, row")

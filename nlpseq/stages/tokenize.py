@@ -73,6 +73,7 @@ def _train(config: TokenizeConfig, folder: Path, wanted: Mapping[str, Any], *, w
     watch(Event("note", f"Learning {config.vocabulary.units} units from {corpus.name} ({', '.join(columns)})."))
     told = counting(watch, "text to learn units from, row")
     tokenizer = learn_tokenizer(corpus.split("train"), columns, config.vocabulary, told=told)
+    watch(Event("note", f"The vocabulary has {len(tokenizer):,} units."))
     covered = {name: _cover(split, columns, tokenizer) for name, split in corpus.splits.items()}
     for name, one in covered.items():
         watch(Event("note", f"{name}: {one.rows:,} rows, {one.tokens:,} tokens, [UNK] {one.percent:.2f} %"))

@@ -171,6 +171,7 @@ def _prepare(config: TranslateConfig, state: Path, watch: Watch) -> _Prepared:
         tokenizer_dir.mkdir(exist_ok=True)
         save(tokenizer_dir, "tokenize", settings={}, files=tokenizer.files(), facts={})
     tokenizer = Tokenizer.load(tokenizer_dir)
+    watch(Event("note", f"The vocabulary has {len(tokenizer):,} units."))
 
     def encode(name: str, max_length: int | None) -> PairData:
         split = corpus.split(name)
@@ -224,9 +225,7 @@ def _start_from_vectors(
     tokens = tokenizer.units(range(len(tokenizer)))
     freeze, seed = config.pretrained.freeze, config.compute.seed
     covered = start_from_vectors(layers, vectors, tokens=tokens, freeze=freeze, seed=seed)
-    watch(
-        Event("note", f"{covered.found:,} of {covered.tokens:,} units ({covered.percent:.1f} %) have a given vector.")
-    )
+    watch(Event("note", f"{covered.told('units')}."))
     return {"embeddings": covered._asdict()}
 
 

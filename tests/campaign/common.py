@@ -141,7 +141,7 @@ def import_all() -> None:
     """Import what the commands import, so that every forked process has it."""
     for name in ("pyarrow.parquet", "sacrebleu", "sentencepiece", "torch._dynamo", "nlpseq.cli"):
         import_module(name)
-    for stage in ("tokenize", "embed", "translate"):
+    for stage in ("tokenize", "embed", "translate", "sentiment", "ner", "lm"):
         import_module(f"nlpseq.stages.{stage}")
     from nlpseq.metrics import bleu_lc_tok
 

@@ -22,6 +22,17 @@ USES = {
     "tokenize": (("tokenize", "encode", "--json"), LINES),
     "embed": (("embed", "nearest", "--json"), b"cat\nthe\n"),
     "translate": (("translate", "run", "--json", "--device", "cpu"), LINES),
+    "sentiment": (("sentiment", "predict", "--json", "--device", "cpu"), LINES),
+    "ner": (("ner", "tag", "--json", "--device", "cpu"), LINES),
+    "lm": (("lm", "sample", "--seed", "1", "--length", "20", "--prompt", "the", "--device", "cpu"), b""),
+}
+_TINY = ("--embed-size", 8, "--hidden-size", 8, "--max-steps", 5)
+TRAININGS = {
+    "tokenize": ("--source", "en", "--vocab-size", 150),
+    "embed": ("--source", "en", "--min-count", 1, "--epochs", 1, "--embed-size", 16),
+    "sentiment": ("--text", "en", "--label", "label", *_TINY),
+    "ner": ("--tokens", "1", "--tags", "2", *_TINY),
+    "lm": ("--text", "en", "--held-out", 0.2, "--no-gradients", *_TINY),
 }
 
 
@@ -78,25 +89,46 @@ def every(root: Path, others: list[Path], rng: random.Random, flips: int, most: 
     return found if most is None else rng.sample(found, min(most, len(found)))
 
 
+def a_corpus(folder: Path, stage: str, language: str) -> Path:
+    """Write the pairs, with a column of labels for `sentiment`, or as tokens and tags for `ner`."""
+    pairs = small_corpus(folder / f"{stage}-{language}.tsv", language)
+    if stage == "sentiment":
+        head, *rows = pairs.read_text("utf-8").splitlines()
+        labelled = [f"{head}\tlabel", *(f"{row}\t{'here' if 'Paris' in row else language}" for row in rows)]
+        pairs.write_text("\n".join([*labelled, ""]), "utf-8")
+    if stage == "ner":
+        sentences = [row.split("\t")[0].split() for row in pairs.read_text("utf-8").splitlines()[1:]]
+        lines = (f"{word} {'B-PLACE' if word == 'Paris.' else 'O'}" for words in sentences for word in [*words, ""])
+        pairs = pairs.with_suffix(".conll")
+        pairs.write_text("".join(f"{line}\n" if line[0] != " " else "\n" for line in lines), "utf-8")
+    return pairs
+
+
+def trained(folder: Path, stage: str, units: str, language: str, seed: int) -> Path:
+    """Train a small model."""
+    corpus, out = a_corpus(folder, stage, language), folder / f"{stage}-{units}-{language}"
+    if stage == "translate":
+        pair = ("--source", "en", "--target", language)
+        words = training(corpus, out, *pair, "--units", units, "--max-steps", 10, "--seed", seed)
+    else:
+        words = [stage, "train", "--corpus", corpus, "--out", out, *TRAININGS[stage]]
+        words += ["--target", language] if "--source" in words else []
+        words += ["--units", units] if stage in ("tokenize", "sentiment", "lm") else []
+        words += ["--device", "cpu", "--seed", seed] if stage != "tokenize" else []
+    ended = run(*words)
+    assert ended.code == 0, ended.err
+    return out
+
+
 def models(folder: Path, faults: Faults, rng: random.Random, short: bool) -> Counter[str]:
     """Damage finished models."""
     folder.mkdir()
-    corpora = {"one": small_corpus(folder / "pairs.tsv"), "two": small_corpus(folder / "others.tsv", "de")}
     seen: Counter[str] = Counter()
     for units in ("bpe",) if short else ("bpe", "word"):
         for stage, (use, lines) in USES.items():
-            one, two = (folder / f"{stage}-{units}-{name}" for name in corpora)
-            for out, (name, corpus), seed in zip((one, two), corpora.items(), (1, 2), strict=True):
-                pair = ["--source", "en", "--target", "fr" if name == "one" else "de"]
-                words = [stage, "train", "--corpus", corpus, "--out", out, *pair]
-                if stage == "tokenize":
-                    words += ["--units", units, "--vocab-size", 150]
-                elif stage == "embed":
-                    words += ["--min-count", 1, "--epochs", 1, "--embed-size", 16, "--device", "cpu", "--seed", seed]
-                else:
-                    words = training(corpus, out, *pair, "--units", units, "--max-steps", 10, "--seed", seed)
-                ended = run(*words)
-                assert ended.code == 0, ended.err
+            if units == "word" and stage in ("embed", "ner"):  # which have words alone
+                continue
+            one, two = (trained(folder, stage, units, language, seed) for language, seed in (("fr", 1), ("de", 2)))
             say(f"damage: models of {stage} ({units})")
             answer = run(*use, "--model", one, stdin=lines)
             assert answer.code == 0, answer.err
