@@ -85,7 +85,14 @@ def test_a_classifiers_training_step_never_waits_for_the_device(tmp_path: Path):
     from nlpseq.tokenizer import Tokenizer
 
     path = write(tmp_path / "r.csv", rows(300))
-    drops = {"word_dropout": 0.2, "recurrent_dropout": 0.2, "conv": 8, "layers": 2, "label_smoothing": 0.1}
+    drops = {
+        "word_dropout": 0.2,
+        "recurrent_dropout": 0.2,
+        "conv": 8,
+        "layers": 2,
+        "label_smoothing": 0.1,
+        "adversarial": 0.02,
+    }
     config = small_sentiment(path, tmp_path / "m", device="cuda", **drops)
     train = labelled_splits(*open_labelled(str(path), LabelConfig()))["train"]
     tokenizer = Tokenizer.train((readable(one.text, config.vocabulary) for one in train), config.vocabulary)
@@ -94,7 +101,7 @@ def test_a_classifiers_training_step_never_waits_for_the_device(tmp_path: Path):
         train, classes, tokenizer=tokenizer, path=tmp_path / "train", reading=config.reading, told=untold
     )
     model = build_classifier(config, len(tokenizer), len(classes))
-    task = SentimentTask(model, data, 800, 1, config.label_smoothing)
+    task = SentimentTask(model, data, 800, 1, config.label_smoothing, config.adversarial)
     device = torch.device("cuda", 0)
     run = begin(model, config.training, seed=1, device=device, world=World(), batches=len(task.plan(0)))
     steps = fit(run, task)

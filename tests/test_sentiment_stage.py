@@ -299,7 +299,7 @@ def test_a_tokeniser_of_ones_own_is_taken(run, mine: Path, finished: Path, tmp_p
         {"cell": "peephole", "pooling": "last"},
         {"cell": "gru", "layers": 2, "recurrent_dropout": 0.2, "mask_per": "row"},
         {"cell": "rnn", "recurrent_dropout": 0.2, "pooling": "mean", "label_smoothing": 0.1, "ema": 0.9},
-        {"conv": 6, "conv_pool": 2, "units": "bpe", "vocab_size": 80},
+        {"conv": 6, "conv_pool": 2, "units": "bpe", "vocab_size": 80, "adversarial": 0.1},
     ],
     ids=str,
 )

@@ -47,7 +47,7 @@ class ClassifierDropout(NamedTuple):
 
 
 class TextClassifier(nn.Module):
-    """`model(tokens, lengths)` gives logits; `embedding` and `read` are its halves, to ask what each token did.
+    """`model(tokens, lengths)` gives logits; `embed` and `read` are its halves, to ask what each token did.
 
     The convolution in front of the recurrence is the CNN-RNN of textbooks: Zhou et al. 2015, but with pooling between.
     """
@@ -89,13 +89,17 @@ class TextClassifier(nn.Module):
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Return logits (B, C), in float32 at least; tokens: (B, S) int64, lengths: (B,) int64 of at least 1."""
-        return self.read(self.embedding(tokens), lengths)
+        return self.read(self.embed(tokens), lengths)
 
-    def read(self, embedded: Tensor, lengths: Tensor) -> Tensor:
-        """Return logits (B, C), in float32 at least; embedded: (B, S, E), the vectors of the tokens."""
-        inputs = locked_dropout(embedded, self.dropout.embedding, self.training)
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Return the vectors of tokens (B, S), (B, S, E), less what dropout takes of them."""
+        inputs = locked_dropout(self.embedding(tokens), self.dropout.embedding, self.training)
         if self.training and self.dropout.word:
             inputs = inputs * F.dropout(inputs.new_ones(*inputs.shape[:2], 1), self.dropout.word)
+        return inputs
+
+    def read(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """Return logits (B, C), in float32 at least; inputs: (B, S, E), what `embed` gave."""
         if self.shape.convolution is not None:
             inputs, lengths = self._convolved(inputs, lengths)
         pooled = self._pooled(self.recurrent.outputs(inputs, lengths), lengths)

@@ -103,6 +103,13 @@ class SentimentConfig:
         default_factory=partial(TrainingConfig, epochs=15.0, learning_rate=2e-3, warmup_steps=50)
     )
     label_smoothing: float = setting(0.0, "Probability spread over all classes.", low=0.0, high=0.9)
+    adversarial: float = setting(
+        0.0,
+        "Adversarial training (Miyato et al. 2017): each text is also learnt with its vectors moved by this share of "
+        "their norm to where its loss is higher; a step takes twice the time.",
+        low=0.0,
+        high=1.0,
+    )
     metric: Literal["loss", "accuracy"] = setting("loss", "Validation figure that chooses the best weights.")
 
     def faults(self) -> Iterator[str]:
