@@ -51,7 +51,7 @@ Targets
   make check       ruff and mypy
   make test        the tests, two minutes
   make bench       the benchmarks
-  make campaign    kills, full disks, damage, fuzz, load: hours; with CAMPAIGN=--short minutes
+  make campaign    kills, full disks, damage, fuzz, load: an hour; with CAMPAIGN=--short minutes
   make clean       removes build/ and all models in it; make distclean removes .venv too
 
 Settings, with their values now, for the command line as in: make translate CORPUS=multi30k TARGET=de

@@ -172,7 +172,7 @@ class SentimentClassifier:
 
     def _weighed(self, tokens: Tensor, lengths: Tensor, best: Tensor) -> Tensor:
         """Return how much each token speaks for its row's label (B, S), in logits; best: (B, 1), the labels."""
-        vectors = self.model.embedding(tokens).detach().requires_grad_()
+        vectors = self.model.embed(tokens).detach().requires_grad_()
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # cuDNN has gradients in training only
             logits = self.model.read(vectors, lengths)
             chosen = logits.gather(1, best.to(logits.device)).sum()

@@ -64,6 +64,8 @@ class Task(Protocol):
     def loss(self, batch: Any, done: float = 0.0) -> tuple[Tensor, Tensor, int]:
         """Return the loss to descend, summed, the loss to report, summed, and the number of tokens.
 
+        It is asked for where gradients are on, once a batch; it may have put a part of the gradient in its place.
+
         done: how much of the training is behind, from 0 to 1, for what is scheduled.
         """
 

@@ -63,11 +63,14 @@ class Coverage(NamedTuple):
         return 100 * self.found / max(self.tokens, 1)
 
     def told(self, kind: str) -> str:
-        """Return the share as a message, a warning where it is under a quarter; kind: of the tokens, as "units"."""
+        """Return the share as a sentence without its full stop, a warning where it is under 40 %; kind: of the tokens.
+
+        Of subwords a third may be found among whole words: the pieces that happen to be words or letters.
+        """
         share = f"{self.found:,} of {self.tokens:,} {kind} ({self.percent:.1f} %) have a given vector"
-        if self.percent >= 25:
+        if self.percent >= 40:
             return share
-        return f"warning: only {share} (are they of the same units, lowercase or not, as here?)"
+        return f"warning: only {share} (are they of other units, or with capitals where these are lowercase?)"
 
 
 class Embeddings:

@@ -23,13 +23,13 @@ def batch() -> LabelBatch:
     return LabelBatch(tokens, lengths, torch.tensor([0, 1, 1]), 3)
 
 
-def task(adversarial: float, **settings: Any) -> SentimentTask:
+def task(adversarial: float, smoothing: float = 0.0, **settings: Any) -> SentimentTask:
     torch.manual_seed(5)
     off = {"word_dropout": 0.0, "dropout": 0.0, "output_dropout": 0.0}
     config = configure(SentimentConfig, corpus="c", out="o", embed_size=6, hidden_size=5, **(off | settings))
     model = build_classifier(config, 30, 2).double()
     model.embedding.weight.data[0] = 100.0  # what stands at padding must not count
-    return SentimentTask(model, None, 100, 1, adversarial=adversarial)  # type: ignore[arg-type] # no data is asked for
+    return SentimentTask(model, None, 100, 1, smoothing, adversarial)  # type: ignore[arg-type] # no data is asked for
 
 
 def gradients(one: SentimentTask, loss: torch.Tensor) -> list[torch.Tensor]:
@@ -37,26 +37,43 @@ def gradients(one: SentimentTask, loss: torch.Tensor) -> list[torch.Tensor]:
     return [p.grad for p in one.model.parameters() if p.grad is not None]
 
 
-def test_half_is_the_loss_at_vectors_moved_by_their_share_uphill(batch: LabelBatch):
-    one = task(0.0)
+@pytest.mark.parametrize("freeze", [False, True], ids=["trained", "frozen"])
+@pytest.mark.parametrize("settings", [{}, {"smoothing": 0.2}, {"conv": 4}, {"cell": "gru", "pooling": "mean"}], ids=str)
+def test_half_is_the_loss_at_vectors_moved_by_their_share_uphill(batch: LabelBatch, settings, freeze: bool):
+    one, other = task(0.0, **settings), task(SHARE, **settings)
     vectors = one.model.embed(batch.tokens)
     real = (batch.tokens > 0)[..., None]
 
-    def loss(at: torch.Tensor) -> torch.Tensor:
-        return F.cross_entropy(one.model.read(at, batch.lengths), batch.targets, reduction="sum")
+    def loss(at: torch.Tensor, smoothing: float = one.smoothing) -> torch.Tensor:
+        logits = one.model.read(at, batch.lengths)
+        return F.cross_entropy(logits, batch.targets, reduction="sum", label_smoothing=smoothing)
 
     (uphill,) = torch.autograd.grad(loss(vectors), [vectors])
     assert not uphill[~real[..., 0]].any()
+    for each in (one, other):
+        each.model.embedding.weight.requires_grad_(not freeze)
     vectors = one.model.embed(batch.tokens)
     away = [SHARE * (v * r).norm() * g / g.norm() for v, r, g in zip(vectors.detach(), real, uphill, strict=True)]
     moved = loss(vectors + torch.stack(away))
-    assert moved > 1.01 * loss(vectors)
+    assert moved > 1.001 * loss(vectors)
     wanted = gradients(one, (loss(vectors) + moved) / 2)
-    other = task(SHARE)
     found, plain, rows = other.loss(batch)
     torch.testing.assert_close(gradients(other, found), wanted)
-    torch.testing.assert_close(plain, loss(one.model.embed(batch.tokens)).detach(), check_dtype=False)
+    torch.testing.assert_close(plain.detach(), loss(vectors, 0.0).detach(), check_dtype=False)
     assert rows == 3
+    assert (other.model.embedding.weight.grad is None) == freeze
+
+
+def test_a_text_that_is_sure_is_moved_no_further(batch: LabelBatch):
+    one = task(SHARE)
+    model = one.model.float()
+    vectors = model.embed(batch.tokens).detach()
+    for scale in (1e-10, 1e-25, 1e-37, 0.0):
+        uphill = torch.randn(vectors.shape, generator=torch.Generator().manual_seed(2)) * scale
+        uphill[batch.tokens == 0] = 0.0
+        share = one._away(vectors, uphill, batch.lengths).norm(dim=(1, 2))
+        share /= (vectors * (batch.tokens > 0)[..., None]).norm(dim=(1, 2))
+        assert share.tolist() == pytest.approx([SHARE * (scale > 0)] * 3, rel=1e-4)
 
 
 def test_both_halves_drop_the_same_words(batch: LabelBatch):

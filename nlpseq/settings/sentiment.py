@@ -105,8 +105,8 @@ class SentimentConfig:
     label_smoothing: float = setting(0.0, "Probability spread over all classes.", low=0.0, high=0.9)
     adversarial: float = setting(
         0.0,
-        "Adversarial training (Miyato et al. 2017): each text is also learnt with its vectors moved by this share of "
-        "their norm to where its loss is higher; a step takes twice the time.",
+        "Adversarial training (after Miyato et al. 2017): each text is also learnt with its vectors moved by this "
+        "share of their norm to where its loss rises fastest; a step takes twice the time.",
         low=0.0,
         high=1.0,
     )

@@ -237,7 +237,8 @@ def _start_from_vectors(
     with torch.no_grad():  # words without a vector are drawn like the given ones, and trained as fast as anything
         model.words.weight.copy_(table.masked_fill(has_vector[: len(known), None], 0.0))
     further = len(words) - len(known)
-    watch(Event("note", f"{covered.told('words of train')}; {further:,} words more are known by theirs."))
+    more = f"; {further:,} further words are known by their vectors" if further else ""
+    watch(Event("note", f"{covered.told('words of train')}{more}."))
     return {"embeddings": covered._asdict() | {"further": further}}
 
 

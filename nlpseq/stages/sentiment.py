@@ -81,10 +81,13 @@ class SentimentTask:
         return LabelBatch(tokens, lengths, torch.from_numpy(self.data.labels[rows]), len(rows))
 
     def loss(self, batch: LabelBatch, done: float = 0.0) -> tuple[Tensor, Tensor, int]:
-        """Return the smoothed and the plain cross-entropy, summed in nats, and the number of texts.
+        """Return the loss to descend, the plain cross-entropy, both summed, in nats, and the number of texts.
 
-        With `adversarial` half of what is descended is the loss where the vectors of each text are moved by that share
-        of their norm in the direction in which it rises fastest (Miyato et al. 2017).
+        The first is the cross-entropy, smoothed. With `adversarial` it is a loss to descend in its gradient alone, and
+        another part of the gradient is in the parameters already: half of it is the cross-entropy's, half is that of
+        the cross-entropy where each text's vectors are moved by that share of their norm in the direction in which it
+        rises fastest (after Miyato et al. 2017, who move normalised vectors by an absolute length and add both losses;
+        as there, the second pass draws its own dropout behind the vectors).
         """
         inputs = self.model.embed(batch.tokens)
         if not self.adversarial:
@@ -93,10 +96,16 @@ class SentimentTask:
         loss, plain = self._losses(here, batch)
         (loss / 2).backward()  # type: ignore[no-untyped-call]  # now, for its gradient at the inputs leads to the other half
         uphill: Tensor = here.grad  # type: ignore[assignment]
-        reach = self.adversarial * _norms(here.detach(), batch.lengths) / _norms(uphill, batch.lengths).clamp_min(1e-30)
-        moved = inputs + uphill * reach
+        moved = inputs + self._away(inputs.detach(), uphill, batch.lengths)
         again, _ = self._losses(moved, batch)
         return again / 2 + (inputs * uphill).sum(), plain, batch.rows
+
+    def _away(self, vectors: Tensor, uphill: Tensor, lengths: Tensor) -> Tensor:
+        """Return what to add to texts' vectors (B, S, E) to move each text as far as asked for; uphill: likewise."""
+        padding = torch.arange(vectors.shape[1], device=vectors.device) >= lengths[:, None]
+        real = vectors.masked_fill(padding[..., None], 0.0)
+        way = uphill / uphill.abs().amax((1, 2), keepdim=True).clamp_min(1e-30)  # squares of a tiny gradient would be 0
+        return self.adversarial * way * (_norms(real) / _norms(way).clamp_min(1e-30))
 
     def _losses(self, inputs: Tensor, batch: LabelBatch) -> tuple[Tensor, Tensor]:
         logits = self.model.read(inputs, batch.lengths)
@@ -105,12 +114,9 @@ class SentimentTask:
         return loss, plain
 
 
-def _norms(inputs: Tensor, lengths: Tensor) -> Tensor:
-    """Return the norm of each text's vectors together, without its padding, (B, 1, 1); inputs: (B, S, E)."""
-    of_tokens = torch.linalg.vector_norm(inputs, dim=2)  # (B, S)
-    padding = torch.arange(inputs.shape[1], device=inputs.device) >= lengths[:, None]
-    found: Tensor = torch.linalg.vector_norm(of_tokens.masked_fill(padding, 0.0), dim=1)
-    return found[:, None, None]
+def _norms(vectors: Tensor) -> Tensor:
+    """Return the norm of each text's vectors together, (B, 1, 1); vectors: (B, S, E)."""
+    return torch.linalg.vector_norm(vectors, dim=(1, 2), keepdim=True)  # type: ignore[no-any-return]
 
 
 class _Prepared(NamedTuple):

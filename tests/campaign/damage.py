@@ -98,9 +98,9 @@ def a_corpus(folder: Path, stage: str, language: str) -> Path:
         pairs.write_text("\n".join([*labelled, ""]), "utf-8")
     if stage == "ner":
         sentences = [row.split("\t")[0].split() for row in pairs.read_text("utf-8").splitlines()[1:]]
-        lines = (f"{word} {'B-PLACE' if word == 'Paris.' else 'O'}" for words in sentences for word in [*words, ""])
+        tagged = ([f"{word} {'B-PLACE' if word == 'Paris.' else 'O'}\n" for word in words] for words in sentences)
         pairs = pairs.with_suffix(".conll")
-        pairs.write_text("".join(f"{line}\n" if line[0] != " " else "\n" for line in lines), "utf-8")
+        pairs.write_text("\n".join("".join(lines) for lines in tagged), "utf-8")
     return pairs
 
 
@@ -126,7 +126,7 @@ def models(folder: Path, faults: Faults, rng: random.Random, short: bool) -> Cou
     seen: Counter[str] = Counter()
     for units in ("bpe",) if short else ("bpe", "word"):
         for stage, (use, lines) in USES.items():
-            if units == "word" and stage in ("embed", "ner"):  # which have words alone
+            if units == "word" and stage in ("embed", "ner"):  # trained on words in either case
                 continue
             one, two = (trained(folder, stage, units, language, seed) for language, seed in (("fr", 1), ("de", 2)))
             say(f"damage: models of {stage} ({units})")
