@@ -41,6 +41,7 @@ class Prediction(NamedTuple):
     probabilities: dict[str, float]  # of every class
     tokens: int  # of the text
     read: int  # of these
+    unknown: int  # of those read
     words: list[tuple[str, float]]  # that were read and how much each spoke for the label, where it was asked
 
 
@@ -130,7 +131,7 @@ class SentimentClassifier:
         normal = [readable(text, self.tokenizer.config) for text in texts]
         whole = self.tokenizer.encode_normalised(normal)
         ids = [cut(each, self.config.reading) for each in whole]
-        found = [Prediction(None, None, {}, 0, 0, [])] * len(texts)
+        found = [Prediction(None, None, {}, 0, 0, 0, [])] * len(texts)
         filled = [number for number, each in enumerate(ids) if each]
         answers = self.answer([ids[number] for number in filled], explain=explain)
         for number, answer in zip(filled, answers, strict=True):
@@ -143,6 +144,7 @@ class SentimentClassifier:
                 dict(zip(self.classes, shares, strict=True)),
                 len(whole[number]),
                 len(ids[number]),
+                self.tokenizer.unknown(ids[number]),
                 list(zip(words, answer.weights, strict=True)),
             )
         return found

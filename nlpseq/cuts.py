@@ -122,7 +122,8 @@ class HashCut:
                 more = [f"{self.table.name}: {broken - _SHOWN:,} more lines cannot be read."] * (broken > _SHOWN)
                 raise CorpusError("\n".join(faults + more))
             must = "have at least 3 different rows to be cut into train, validation and test"
-            raise fault(self.table.name, must, f"has {len(values)}", self.table.name)
+            where = f"{self.table.name}, column {', '.join(self.key)}" if self.key else self.table.name
+            raise fault(self.table.name, must, f"has {len(values)}", where)
         return self._divided(smallest, {"test": values[:size], "validation": values[size : 2 * size]}, total)
 
     def _divided(self, smallest: _Smallest, parts: Mapping[str, list[int]], total: int) -> _Parts:

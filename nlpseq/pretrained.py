@@ -11,7 +11,7 @@ from nlpseq.errors import UsageError, sentence
 from nlpseq.settings import PretrainedConfig
 from nlpseq.vectors import Coverage, Embeddings
 
-__all__ = ["open_vectors", "start_from_vectors"]
+__all__ = ["open_vectors", "refuse_strangers", "start_from_vectors"]
 
 
 def open_vectors(config: PretrainedConfig, size: int) -> Embeddings | None:
@@ -37,11 +37,19 @@ def start_from_vectors(
 
     layers: each with a row for each of `tokens`; freeze: do not train them; seed: of the rows of tokens without a
     vector, drawn with the vectors' own mean and deviation. The table is scaled to the deviation that the layer had,
-    since an output layer may share it.
+    since an output layer may share it. Raises UsageError where no token has a vector.
     """
     table, coverage = vectors.init_table(tokens, torch.Generator().manual_seed(seed))
+    refuse_strangers(coverage)
     for layer in layers:
         with torch.no_grad():
             layer.weight.copy_(table * (layer.weight.std() / table.std().clamp_min(1e-12)))
         layer.weight.requires_grad_(not freeze)
     return coverage
+
+
+def refuse_strangers(coverage: Coverage) -> None:
+    """Raise UsageError where given vectors have nothing in common with the units that were to start from them."""
+    if not coverage.found:
+        must = "have a vector for a unit of the training text at least (words or subwords, lowercase or not)"
+        raise UsageError(sentence("embeddings", must, f"without one for all {coverage.tokens:,}", quote=False))

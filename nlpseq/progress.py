@@ -51,6 +51,7 @@ def shown(say: Callable[[str], None]) -> Callable[[Event], None]:
     terminal = sys.stderr.isatty()
     bar: list[Any] = []
     last = [time.monotonic()]
+    best: list[int] = []  # the step of the best validation so far, shown or not
 
     def line(text: str) -> None:
         if bar:
@@ -86,9 +87,17 @@ def shown(say: Callable[[str], None]) -> Callable[[Event], None]:
             case "resumed":
                 line(f"Going on from {event.text or 'step'} {event.step:,} of {event.total:,}.")
             case "validation":
-                line(f"step {event.step:,}: {_scores(event.values)}")
+                mark = f" (best: step {best[0]:,})" if best and best[0] != event.step else ""
+                line(f"step {event.step:,}: {_scores(event.values)}{mark}")
 
-    return _thinned(show)
+    thinned = _thinned(show)
+
+    def watch(event: Event) -> None:
+        if event.kind == "validation" and event.values.get("best"):
+            best[:] = [event.step]
+        thinned(event)
+
+    return watch
 
 
 def _thinned(show: Callable[[Event], None]) -> Callable[[Event], None]:

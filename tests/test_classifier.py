@@ -105,7 +105,7 @@ def test_an_answer_is_what_the_network_says_of_the_text_alone_and_unpadded(setti
 def test_an_answer_for_each_text_in_order_and_none_for_one_without_a_token(classifier):
     found = classifier.predict_fully(["ba", "", " \t", "👍", "ba " * 400_000, "ba"])
     assert [one.label is None for one in found] == [False, True, True, False, False, False]
-    assert found[1] == (None, None, {}, 0, 0, [])
+    assert found[1] == (None, None, {}, 0, 0, 0, [])
     assert found[0] == found[5]
     assert (found[4].tokens, found[4].read) == (400_000, 50)
     assert classifier.predict(["", "ba"]) == [None, found[0].label]

@@ -98,10 +98,8 @@ def test_one_line_in_one_line_out_in_order_whatever_the_group(run, trained):
     assert run("translate", "run", *model, *TEXTS).out == whole.out
     assert run("translate", "run", *model, stdin=stdin.removesuffix(b"\n").replace(b"\n", b"\r\n")).out == whole.out
     said = whole.err.splitlines()
-    lost = r"line \d+: \d+ numbers or links of the (source are not in .*|translation have no value in the source)"
-    assert all(
-        re.fullmatch(rf"{lost}|line \d+: \d+ units of the source are unknown to the model", line) for line in said
-    )
+    lost = r"line \d+: \d+ of the (source|translation)'s numbers and links (missing in|with no value in) the \w+"
+    assert all(re.fullmatch(rf"{lost}|line \d+: \d+ of the source's units unknown to the model", line) for line in said)
     assert any(line.startswith("line 6: ") and line.endswith("unknown to the model") for line in said)
 
 
@@ -275,3 +273,30 @@ def test_an_output_that_is_not_utf_8(trained):
     assert (done.returncode, done.stderr) == (
         1, 'nlpseq: `standard output` must take UTF-8 text, but is "latin-1".\n'
     )  # fmt: skip
+
+
+def test_a_text_that_is_the_name_of_a_file_is_said(run, trained, tmp_path, monkeypatch):
+    model = ("--model", trained / "model", "--device", "cpu")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.txt").write_text("the cat\n")
+    outcome = run("translate", "run", *model, "in.txt")
+    assert (outcome.code, len(outcome.out.splitlines())) == (0, 1)
+    said = "in.txt is a file, but is taken for a text: `< in.txt` would read its lines."
+    assert outcome.err.splitlines()[0] == said
+    assert said not in run("translate", "run", *model, "the cat").err
+
+
+def test_columns_without_a_language_are_said_where_numbers_have_forms(run, tmp_path):
+    rows = "".join(f"I see {n} cars\tje vois {n} voitures\n" for n in range(40))
+    said = "No language is known by the name `English` and `French`, as by en, fr, de: numbers keep the source's form."
+    size = ("--hidden-size", 4, "--embed-size", 4, "--max-steps", 1, "--units", "word", "--device", "cpu")
+    for source, target, further, told in (
+        ("English", "French", (), True),
+        ("English", "French", ("--no-numbers",), False),
+        ("en", "fr", (), False),
+    ):
+        (tmp_path / "c.tsv").write_text(f"{source}\t{target}\n{rows}")
+        pair = ("--source", source, "--target", target, "--corpus", tmp_path / "c.tsv", "--out", tmp_path / "m")
+        outcome = run("translate", "train", *pair, *size, *further, "--replace")
+        assert outcome.code == 0, outcome.err
+        assert (said in outcome.err.splitlines()) == told

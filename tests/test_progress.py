@@ -56,6 +56,15 @@ def test_slow_validations_are_all_shown(clock: Clock):
     assert said[-1] == "step 5: validation loss 0.500 (best)"
 
 
+def test_a_best_validation_that_was_not_shown_is_named_with_the_next(clock: Clock):
+    said: list[str] = []
+    show = progress.shown(said.append)
+    for step in (1, 2, 3, 100):
+        clock.now += 0.1
+        show(validation(step, best=step == 2))
+    assert said == ["step 1: validation loss 0.100", "step 100: validation loss 10.000 (best: step 2)"]
+
+
 def test_the_last_validation_of_a_run_that_ends_early_is_shown_before_what_comes_next(clock: Clock):
     said: list[str] = []
     show = progress.shown(said.append)

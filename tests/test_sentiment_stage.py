@@ -139,7 +139,7 @@ def test_predict_gives_a_line_for_each_line(run, finished: Path):
     outcome = run("sentiment", "predict", "--model", finished, "--explain", "the film is superb")
     assert re.fullmatch(r"good\t[01]\.\d{4}\tsuperb \+\d\.\d\d( \S+ [+-]\d\.\d\d){3}\n", outcome.out)
     found = json.loads(run("sentiment", "predict", "--model", finished, "--json", "the film is superb").out)
-    assert set(found) == {"label", "probability", "probabilities", "tokens", "read"}
+    assert set(found) == {"label", "probability", "probabilities", "tokens", "read", "unknown"}
     assert sum(found["probabilities"].values()) == pytest.approx(1)
     found = json.loads(run("sentiment", "predict", "--model", finished, "--json", "--explain", "superb").out)
     assert found["words"][0][0] == "superb"
@@ -160,7 +160,26 @@ def test_predict_reads_a_thousand_lines_at_once_unless_asked(run, finished: Path
 def test_a_text_of_a_megabyte_is_answered(run, finished: Path):
     outcome = run("sentiment", "predict", "--model", finished, "--json", stdin=b"dull " * 200_000 + b"superb\n")
     found = json.loads(outcome.out)
-    assert (outcome.code, found["tokens"], found["read"]) == (0, 200_001, 400)
+    assert (outcome.code, found["tokens"], found["read"], found["unknown"]) == (0, 200_001, 400, 0)
+    read = "(--max-tokens of the training), and read in part."
+    assert outcome.err == f"Of 1 texts 1 are longer than is read {read}\n"
+
+
+def test_unknown_words_are_told_at_the_end(run, finished: Path):
+    outcome = run("sentiment", "predict", "--model", finished, "dull", "xyzzy dull plugh", "superb")
+    assert outcome.err == "Of 3 texts 1 have units that are unknown to the model; --json counts them.\n"
+    found = run("sentiment", "predict", "--model", finished, "--json", "xyzzy dull plugh").out
+    assert json.loads(found)["unknown"] == 2
+
+
+def test_vectors_of_which_none_fits_are_refused(run, mine: Path, tmp_path: Path):
+    (tmp_path / "v.txt").write_text("schön 1 2 3 4\nhaus 4 3 2 1\n")
+    outcome = run(*words(mine, tmp_path / "m", embeddings=tmp_path / "v.txt", embed_size=4, max_steps=2))
+    must = "must have a vector for a unit of the training text at least (words or subwords, lowercase or not)"
+    assert outcome.code == 2
+    assert len(outcome.sentences) == 1
+    assert outcome.sentences[0].startswith(f"`embeddings` {must}, but is without one for all ")
+    assert not (tmp_path / "m" / MANIFEST).exists()
 
 
 def test_evaluate_scores_any_corpus_with_these_labels(run, finished: Path, tmp_path: Path):

@@ -66,14 +66,18 @@ def predict_sentiment(
 
     classifier = SentimentClassifier.load(model, device=device, precision=precision)
     set_threads(None, World())
-    number = 0
+    number = cut = strange = 0
     for block in blocks(texts, batch_size):
         for one in classifier.predict_fully(block, explain=explain):
-            number += 1
+            number, cut, strange = number + 1, cut + (one.read < one.tokens), strange + (one.unknown > 0)
             if one.label is None:
                 say(f"line {number}: no token in it, so no label")
             found = one._asdict() if explain else {k: v for k, v in one._asdict().items() if k != "words"}
             print_lines([json.dumps(found, ensure_ascii=False) if as_json else _line(one)])
+    if cut:
+        say(f"Of {number:,} texts {cut:,} are longer than is read (--max-tokens of the training), and read in part.")
+    if strange:
+        say(f"Of {number:,} texts {strange:,} have units that are unknown to the model; --json counts them.")
 
 
 def _line(one: Prediction) -> str:

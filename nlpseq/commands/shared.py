@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 Command = Callable[..., None]
+_PATH = 200  # characters; longer texts are no names of files
 
 
 @contextmanager
@@ -80,7 +81,7 @@ def settings_options(cls: type) -> Callable[[Command], Command]:
 
 def training_options(cls: type) -> Callable[[Command], Command]:
     """Return a decorator for the `train` of a network: its settings, --check and --tensorboard."""
-    check = click.option("--check", is_flag=True, help="Only check the settings.")
+    check = click.option("--check", is_flag=True, help="Only check the settings: no text is read.")
     curves = click.option("--tensorboard", is_flag=True, help="Write the curves to OUT/tensorboard too.")
     return lambda command: settings_options(cls)(check(curves(command)))
 
@@ -141,6 +142,9 @@ def reading(command: Command, at_once: int = 64) -> Command:
 
 def blocks(texts: tuple[str, ...], size: int) -> Iterator[list[str]]:
     """Yield the texts in groups, read as they are needed."""
+    for text in texts:
+        if len(text) < _PATH and Path(text).is_file():
+            say(f"{text} is a file, but is taken for a text: `< {text}` would read its lines.")
     lines = map(_utf8, texts) if texts else _lines()
     while block := list(islice(lines, size)):
         yield block

@@ -62,11 +62,11 @@ def run_translator(
             if one.cut:
                 say(f"line {number}: longer than {LONGEST:,} tokens, what follows them was not read")
             if one.unused:
-                say(f"line {number}: {one.unused} numbers or links of the source are not in the translation")
+                say(f"line {number}: {one.unused} of the source's numbers and links missing in the translation")
             if one.dropped:
-                say(f"line {number}: {one.dropped} numbers or links of the translation have no value in the source")
+                say(f"line {number}: {one.dropped} of the translation's numbers and links with no value in the source")
             if one.unknown:
-                say(f"line {number}: {one.unknown} units of the source are unknown to the model")
+                say(f"line {number}: {one.unknown} of the source's units unknown to the model")
             print_lines([json.dumps(one._asdict(), ensure_ascii=False) if as_json else one.text])
 
 

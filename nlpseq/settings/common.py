@@ -18,7 +18,9 @@ class RunConfig:
 
     corpus: str | None = setting(None, "Corpus by name, or a file or folder of yours.")
     out: str | None = setting(None, "Folder of the model; it must not hold another run.", neutral=True)
-    replace: bool = setting(False, "Replace what the folder holds, once the new model is whole.", neutral=True)
+    replace: bool = setting(
+        False, "Replace what nlpseq left in the folder, of whatever stage, once the new model is whole.", neutral=True
+    )
 
     def faults(self) -> Iterator[str]:
         """Yield what is missing, as sentences."""
@@ -54,9 +56,9 @@ class TokenizerConfig:
     )
     vocab_size: int = setting(8000, "Size of the vocabulary at most, special tokens included.", low=16, high=1_000_000)
     min_count: int = setting(1, "Words seen less often become [UNK] (units: word).", low=1, high=1_000_000)
-    lowercase: bool = setting(False, "Lowercase all text (it does not come back in the output).")
-    numbers: bool = setting(True, "Numbers become [NUM] and are restored from the source.")
-    links: bool = setting(True, "Links and e-mail addresses become [URL] and are restored from the source.")
+    lowercase: bool = setting(False, "Lowercase all text (a translation is lowercase then).")
+    numbers: bool = setting(True, "Numbers become [NUM] (a translator puts the source's back).")
+    links: bool = setting(True, "Links and e-mail addresses become [URL] (likewise).")
     sample: int = setting(
         200_000, "Rows that units are learnt from, drawn evenly over the training split.", low=100, high=100_000_000
     )

@@ -26,7 +26,7 @@ from nlpseq.loop import Event, Watch, counting, unwatched
 from nlpseq.ner_report import fit_span_temperature, ner_report, scores_line
 from nlpseq.nn.crf import best_paths, log_partition, path_scores
 from nlpseq.nn.tagger import TaggerNetwork
-from nlpseq.pretrained import open_vectors
+from nlpseq.pretrained import open_vectors, refuse_strangers
 from nlpseq.report import Report, write
 from nlpseq.settings import NerConfig, PretrainedConfig, TagConfig
 from nlpseq.staging import Job, train_network, train_stage
@@ -228,6 +228,7 @@ def _start_from_vectors(
     words, generator = lexicon.words.words, torch.Generator().manual_seed(config.compute.seed)
     known = words[: lexicon.trained]
     table, covered = vectors.init_table(known, generator)
+    refuse_strangers(covered)
     matrix, found = vectors.lookup(words)
     has_vector = torch.from_numpy(found)
     model.given.copy_(torch.from_numpy(matrix))

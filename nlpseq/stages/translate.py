@@ -24,7 +24,7 @@ from nlpseq.errors import CorpusError, sentence
 from nlpseq.loop import Event, Watch, counting, unwatched
 from nlpseq.losses import linear_cross_entropy
 from nlpseq.nn.seq2seq import DecoderState, EncoderDecoder
-from nlpseq.pairs import Counts, PairData, encode_split, learn_tokenizer, open_pairs, texts
+from nlpseq.pairs import Counts, PairData, encode_split, language, learn_tokenizer, open_pairs, texts
 from nlpseq.preflight import preflight
 from nlpseq.pretrained import open_vectors, start_from_vectors
 from nlpseq.report import Report, write
@@ -160,6 +160,10 @@ def _prepare(config: TranslateConfig, state: Path, watch: Watch) -> _Prepared:
     corpus, columns = open_pairs(str(config.run.corpus), config.pair, told=counting(watch, "reading, row"))
     for name in ("train", "validation"):
         corpus.split(name)
+    if config.tokenizer is None and config.vocabulary.numbers and (nameless := [c for c in columns if not language(c)]):
+        named = " and ".join(f"`{column}`" for column in nameless)
+        told = f"No language is known by the name {named}, as by en, fr, de: numbers keep the source's form."
+        watch(Event("note", told))
     tokenizer_dir = state / "tokenizer"
     if not (tokenizer_dir / MANIFEST).exists():
         watch(Event("note", f"Looking {corpus.name} ({columns[0]} to {columns[1]}) over."))
