@@ -147,7 +147,7 @@ def choose_device(name: str) -> torch.device:
         found = (
             f"{torch.cuda.device_count()} devices" if torch.cuda.is_available() else "no CUDA device (device cpu works)"
         )
-        raise UsageError(sentence("device", f"be there for `{name}`", found, quote=False))
+        raise UsageError(sentence("device", "be a device that is here", f"{name}, and here is {found}", quote=False))
     return torch.device("cpu") if name == "cpu" else torch.device(kind, int(number))
 
 
