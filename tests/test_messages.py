@@ -53,7 +53,10 @@ def test_the_pickle_is_indeed_malicious(tmp_path: Path):
         ),
         ("translate train --corpus c --out m --device cuda:x", "`device` must be auto, cpu, cuda or cuda:N, but is"),
         ("translate train --corpus c --out m --device cuda:²", "`device` must be auto, cpu, cuda or cuda:N, but is"),
-        ("translate train --corpus c --out m --device cuda:99", "`device` must be a device that is here, but is cuda:99, and here is "),
+        (
+            "translate train --corpus c --out m --device cuda:99",
+            "`device` must be a device that is here, but is cuda:99, and ",
+        ),
         ("translate train --out m", "`corpus` must be given, but is absent (option --corpus)."),
         (f"translate train --corpus c --out m --seed {'9' * 400}", "`seed` must be a whole number from 0 to"),
     ],
