@@ -156,6 +156,7 @@ def test_corpora_list_and_show(run, trained):
     assert listed.code == 0
     assert re.search(r"^phrasebook +translation +\S", listed.out, re.MULTILINE)
     shown = run("corpora", "show", trained / "pairs.tsv")
+    assert shown.err.endswith("a training cuts it by those that it reads.\n")
     assert shown.code == 0
     assert "0 error(s)" in shown.out
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from nlpseq.commands.shared import print_lines
+from nlpseq.commands.shared import print_lines, say
 from nlpseq.settings import PairConfig
 
 __all__ = ["corpora"]
@@ -51,6 +51,8 @@ def show_corpus(corpus: str, source: str | None, target: str | None, tokenizer: 
     print_lines([render(found)])
     if found.errors:
         sys.exit(2)
+    if opened.whole and not columns:
+        say("The file was cut by the text of all its columns; a training cuts it by those that it reads.")
 
 
 @corpora.command("fetch")
