@@ -285,6 +285,8 @@ def test_a_text_that_is_the_name_of_a_file_is_said(run, trained, tmp_path, monke
     said = "in.txt is a file, but is taken for a text: `< in.txt` would read its lines."
     assert outcome.err.splitlines()[0] == said
     assert said not in run("translate", "run", *model, "the cat").err
+    for text in ("我" * 150, "a/" * 4000):  # too long for a name, and for a path
+        assert run("translate", "run", *model, text).code == 0
 
 
 def test_columns_without_a_language_are_said_where_numbers_have_forms(run, tmp_path):

@@ -161,13 +161,12 @@ def test_a_text_of_a_megabyte_is_answered(run, finished: Path):
     outcome = run("sentiment", "predict", "--model", finished, "--json", stdin=b"dull " * 200_000 + b"superb\n")
     found = json.loads(outcome.out)
     assert (outcome.code, found["tokens"], found["read"], found["unknown"]) == (0, 200_001, 400, 0)
-    read = "(--max-tokens of the training), and read in part."
-    assert outcome.err == f"Of 1 texts 1 are longer than is read {read}\n"
+    assert outcome.err == "longer than is read (--max-tokens of the training), so read in part: 1 of 1 texts\n"
 
 
 def test_unknown_words_are_told_at_the_end(run, finished: Path):
     outcome = run("sentiment", "predict", "--model", finished, "dull", "xyzzy dull plugh", "superb")
-    assert outcome.err == "Of 3 texts 1 have units that are unknown to the model; --json counts them.\n"
+    assert outcome.err == "with units unknown to the model (--json counts them): 1 of 3 texts\n"
     found = run("sentiment", "predict", "--model", finished, "--json", "xyzzy dull plugh").out
     assert json.loads(found)["unknown"] == 2
 

@@ -75,9 +75,9 @@ def predict_sentiment(
             found = one._asdict() if explain else {k: v for k, v in one._asdict().items() if k != "words"}
             print_lines([json.dumps(found, ensure_ascii=False) if as_json else _line(one)])
     if cut:
-        say(f"Of {number:,} texts {cut:,} are longer than is read (--max-tokens of the training), and read in part.")
+        say(f"longer than is read (--max-tokens of the training), so read in part: {cut:,} of {number:,} texts")
     if strange:
-        say(f"Of {number:,} texts {strange:,} have units that are unknown to the model; --json counts them.")
+        say(f"with units unknown to the model (--json counts them): {strange:,} of {number:,} texts")
 
 
 def _line(one: Prediction) -> str:

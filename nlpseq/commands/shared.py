@@ -40,7 +40,6 @@ __all__ = [
 ]
 
 Command = Callable[..., None]
-_PATH = 200  # characters; longer texts are no names of files
 
 
 @contextmanager
@@ -143,7 +142,7 @@ def reading(command: Command, at_once: int = 64) -> Command:
 def blocks(texts: tuple[str, ...], size: int) -> Iterator[list[str]]:
     """Yield the texts in groups, read as they are needed."""
     for text in texts:
-        if len(text) < _PATH and Path(text).is_file():
+        if os.path.isfile(text):  # Path.is_file raises where a text is too long to be a name
             say(f"{text} is a file, but is taken for a text: `< {text}` would read its lines.")
     lines = map(_utf8, texts) if texts else _lines()
     while block := list(islice(lines, size)):

@@ -108,6 +108,7 @@ class SentimentTask:
         return self.adversarial * way * (_norms(real) / _norms(way).clamp_min(1e-30))
 
     def _losses(self, inputs: Tensor, batch: LabelBatch) -> tuple[Tensor, Tensor]:
+        """Return the smoothed and the plain cross-entropy at vectors (B, S, E), each () and summed, in nats."""
         logits = self.model.read(inputs, batch.lengths)
         loss = F.cross_entropy(logits, batch.targets, reduction="sum", label_smoothing=self.smoothing)
         plain = F.cross_entropy(logits.detach(), batch.targets, reduction="sum") if self.smoothing else loss
