@@ -110,7 +110,8 @@ def configure(cls: type[Config], *, recipe: Path | str | None = None, **options:
 
     recipe: a TOML file of setting names, with tables of what differs for a corpus by its name; when absent, the one
     that nlpseq has for the stage. options: by setting name; strings are read as on the command line, None is the
-    absence of a value. What a recipe says and an option makes idle (the configuration's `idle`) is left out.
+    absence of a value. What a recipe says and an option makes idle (`idle` of the configuration or
+    of a section) is left out.
     Raises UsageError with every fault found, one sentence a line, each with where it came from.
     """
     path = recipe if recipe is not None else share_path("pipelines", str(getattr(cls, "stage", "")), "recipe.toml")
@@ -140,7 +141,9 @@ def _idle(cls: type, values: Mapping[str, object]) -> set[str]:
     for item in settings_of(cls):
         with suppress(KeyError, ValueError, OverflowError):
             plain[item.name] = _parse(item, values[item.name])
-    return set(getattr(_assemble(cls, plain), "idle", ()))
+    config: Any = _assemble(cls, plain)
+    sections = (getattr(config, field.name) for field in dataclasses.fields(config))
+    return {name for holder in (config, *sections) for name in getattr(holder, "idle", ())}
 
 
 def read_recipe(path: Path | str) -> dict[str, Any]:

@@ -55,7 +55,16 @@ class Scored(NamedTuple):
 def build_lm(config: LMConfig, vocabulary: int) -> RecurrentLM:
     """Return the untrained network that a configuration describes; vocabulary: number of units."""
     m = config.model
-    shape = LMShape(vocabulary, m.embed_size, m.hidden_size, cell=m.cell, layers=m.layers, tied=m.tied)
+    shape = LMShape(
+        vocabulary,
+        m.embed_size,
+        m.hidden_size,
+        cell=m.cell,
+        layers=m.layers,
+        tied=m.tied,
+        residual=m.residual,
+        feed_forward=m.feed_forward or 0,
+    )
     drops = LMDropout(m.word_dropout, m.dropout, m.layer_dropout, m.recurrent_dropout, m.output_dropout)
     return RecurrentLM(shape, drops)
 

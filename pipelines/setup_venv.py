@@ -150,8 +150,9 @@ def main() -> None:
         install_torch()
     constraints = CONSTRAINTS if kept is None else constraints_with(kept)
     say("installing the other packages (a minute or two the first time)")
-    # The build tools lie in the venv, so that a later set-up builds nlpseq without a network.
-    pip("-qq", "--constraint", constraints, "hatchling", "editables")
+    # The build tools lie in the venv, so that a later set-up builds nlpseq without a network; seqeval, which the tests
+    # need and which has no wheel, takes its version from setuptools-scm, and has none without it.
+    pip("-qq", "--constraint", constraints, "hatchling", "editables", *(["setuptools-scm"] if dev else []))
     pip("-qq", "--constraint", constraints, "--no-build-isolation", "--editable", ".[dev]" if dev else ".[moses]")
     UNFINISHED.unlink()
     for stamp in stamps:

@@ -2,19 +2,25 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from nlpseq.nn.lm import LMDropout, LMShape, RecurrentLM
+from nlpseq.nn.recurrent import Recurrent
+from nlpseq.nn.residual import Residual
+
+PLAIN, RESIDUAL, WHOLE = {}, {"residual": True}, {"residual": True, "feed_forward": 16}
 
 
-def network(cell="lstm", *, tied=True, layers=2, **drops):
+def network(cell="lstm", *, blocks=PLAIN, tied=True, layers=2, **drops):
     torch.manual_seed(0)
-    return RecurrentLM(LMShape(20, 8, 12, cell=cell, layers=layers, tied=tied), LMDropout(**drops))
+    return RecurrentLM(LMShape(20, 8, 12, cell=cell, layers=layers, tied=tied, **blocks), LMDropout(**drops))
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
 @pytest.mark.parametrize("tied", [True, False])
-def test_steps_give_what_a_pass_gives(cell, tied):
-    model = network(cell, tied=tied).eval()
+@pytest.mark.parametrize("blocks", [PLAIN, RESIDUAL, WHOLE])
+def test_steps_give_what_a_pass_gives(cell, tied, blocks):
+    model = network(cell, tied=tied, blocks=blocks).eval()
     tokens = torch.randint(20, (3, 7))
     with torch.no_grad():
         features, last = model(tokens)
@@ -26,8 +32,9 @@ def test_steps_give_what_a_pass_gives(cell, tied):
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
-def test_a_text_in_two_parts_is_the_text_in_one(cell):
-    model = network(cell).eval()
+@pytest.mark.parametrize("blocks", [PLAIN, WHOLE])
+def test_a_text_in_two_parts_is_the_text_in_one(cell, blocks):
+    model = network(cell, blocks=blocks).eval()
     tokens = torch.randint(20, (3, 9))
     whole, last = model(tokens)
     first, state = model(tokens[:, :4])
@@ -45,8 +52,9 @@ def test_tied_weights_are_one_and_untied_are_not():
 
 
 @pytest.mark.parametrize("name", ["word", "embedding", "layer", "recurrent", "output"])
-def test_every_dropout_drops_in_training_alone(name):
-    model = network(**{name: 0.5})
+@pytest.mark.parametrize("blocks", [PLAIN, RESIDUAL])
+def test_every_dropout_drops_in_training_alone(name, blocks):
+    model = network(blocks=blocks, **{name: 0.5})
     tokens = torch.randint(20, (4, 6))
     model.eval()
     assert torch.equal(model(tokens)[0], model(tokens)[0])
@@ -66,3 +74,27 @@ def test_word_dropout_takes_whole_words_and_output_dropout_is_locked():
     dropped = features == 0
     assert torch.equal(dropped, dropped[:, :1].expand_as(dropped))
     assert dropped.any()
+
+
+@pytest.mark.parametrize("feed_forward", [0, 7])
+def test_residual_blocks_are_their_definition(feed_forward):
+    torch.manual_seed(0)
+    blocks = Residual(5, 6, layers=2, feed_forward=feed_forward)
+    stack = Recurrent("gru", 6, 6, layers=2)
+    stack.blocks = blocks
+    stack = stack.double().eval()
+    inputs = torch.randn(3, 4, 5, dtype=torch.float64)
+    for weights in stack.parameters():  # norms that do nothing would not be seen
+        weights.data += 0.1 * torch.randn_like(weights)
+
+    def norm(x, layer):
+        spread = (x - x.mean(2, keepdim=True)) / (x.var(2, keepdim=True, correction=0) + 1e-5).sqrt()
+        return spread * layer.weight + layer.bias
+
+    total = norm(inputs @ blocks.entry[0].weight.T + blocks.entry[0].bias, blocks.entry[1])
+    for number, layer in enumerate(stack.layers):
+        total = total + layer(norm(total, blocks.norms[number]))[0]
+        if feed_forward:
+            first, wide, _, narrow = blocks.further[number]
+            total = total + narrow(F.gelu(wide(norm(total, first))))
+    torch.testing.assert_close(stack(inputs)[0], norm(total, blocks.exit))

@@ -136,8 +136,8 @@ def test_evaluating_gives_the_score_of_the_training_and_of_several_splits(verses
 @pytest.mark.parametrize(
     "settings",
     [
-        {"units": "word", "cell": "gru", "objective": "nce", "noise": 20, "layers": 2},
-        {"units": "byte", "cell": "rnn", "batching": "windows", "stride": 5, "tied": False},
+        {"units": "word", "objective": "nce", "noise": 20, "layers": 2, "residual": True, "feed_forward": 9},
+        {"units": "byte", "cell": "rnn", "batching": "windows", "stride": 5, "tied": False, "residual": True},
         {"units": "bpe", "vocab_size": 60, "validation": "held-out", "test": "held-out", "held_out": 0.2},
     ],
     ids=lambda settings: settings["units"],
@@ -237,6 +237,7 @@ def test_a_finished_run_is_not_done_again_and_another_is_refused(run, verses, fi
         ({"units": "byte", "min_count": 2}, "`min_count` must be left out where units is byte, but is 2."),
         ({"units": "word", "tokenizer": "t"}, "must be left out where tokenizer is given, which has its own"),
         ({"batch_tokens": 4}, "`batch_tokens` must be at least the 16 units of a stream's step (--steps), but is 4."),
+        ({"feed_forward": 9}, "`feed_forward` must be left out without residual, but is 9."),
         ({"units": "letter"}, '`units` must be one of char, byte, word, bpe, unigram, but is "letter" (option'),
         ({"splits": "tran"}, "`tran` must be a split of verses.txt (train, validation, test, all)"),
         ({"test": "tset"}, "did you mean `test`?"),

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from nlpseq.nn.recurrent import CELLS, Layer, Recurrent, dropout, locked_dropout, reverse
+from nlpseq.nn.masks import dropout, locked_dropout
+from nlpseq.nn.recurrent import CELLS, Layer, Recurrent, reverse
 
 LENGTHS = [4, 1, 7, 3]
 WIDTH = 9  # two columns are padding in every row

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nlpseq.nn.recurrent import Recurrent, dropout, locked_dropout
+from nlpseq.nn.masks import dropout, locked_dropout
+from nlpseq.nn.recurrent import Recurrent
 
 __all__ = ["ClassifierDropout", "ClassifierShape", "Convolution", "TextClassifier"]
 

@@ -8,13 +8,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nlpseq.nn.recurrent import Recurrent, locked_dropout
+from nlpseq.nn.masks import locked_dropout
+from nlpseq.nn.recurrent import Recurrent
+from nlpseq.nn.residual import Residual
 
 __all__ = ["LMDropout", "LMShape", "RecurrentLM"]
 
 
 class LMShape(NamedTuple):
-    """The sizes of a language model; tied: the output layer shares the embeddings."""
+    """The sizes of a language model; tied: the output layer shares the embeddings.
+
+    residual: the layers are in residual blocks, see nn.residual; feed_forward: units of theirs, 0 for none.
+    """
 
     size: int
     embed_size: int
@@ -22,6 +27,8 @@ class LMShape(NamedTuple):
     cell: str = "lstm"
     layers: int = 1
     tied: bool = True
+    residual: bool = False
+    feed_forward: int = 0
 
 
 class LMDropout(NamedTuple):
@@ -50,9 +57,13 @@ class RecurrentLM(nn.Module):
         self.dropout = dropout
         embed, hidden = shape.embed_size, shape.hidden_size
         self.embedding = nn.Embedding(shape.size, embed)
+        levels, drop = shape.layers, dropout.layer
+        read = hidden if shape.residual else embed
         self.stack = Recurrent(
-            shape.cell, embed, hidden, layers=shape.layers, dropout=dropout.layer, recurrent_dropout=dropout.recurrent
+            shape.cell, read, hidden, layers=levels, dropout=drop, recurrent_dropout=dropout.recurrent
         )
+        if shape.residual:
+            self.stack.blocks = Residual(embed, hidden, layers=levels, feed_forward=shape.feed_forward, dropout=drop)
         between = shape.tied and embed != hidden
         self.readout = nn.Linear(hidden, embed) if between else nn.Identity()
         self.output = nn.Linear(embed if shape.tied else hidden, shape.size)
@@ -76,20 +87,5 @@ class RecurrentLM(nn.Module):
 
     def step(self, tokens: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return logits (B, V) of the next unit and the next state; tokens: (B,) int64, the ones just written."""
-        inputs = self.embedding(tokens)
-        each = self.stack.states_per_layer
-        if state is None:
-            state = inputs.new_zeros(len(inputs), self.stack.states, self.shape.hidden_size)
-        after: list[Tensor] = []
-        for layer, own in zip(self.stack.layers, torch.split(state, each, 1), strict=True):
-            # The fused kernels sort the weights anew in every call, which costs an LSTM seven times the step itself.
-            weights = layer.rnn.all_weights[0]  # type: ignore[union-attr, index]
-            parts = [part.contiguous() for part in own.unbind(1)]
-            if each == 2:
-                new = list(torch.lstm_cell(inputs, parts, *weights))
-            else:
-                cell = torch.gru_cell if self.shape.cell == "gru" else torch.rnn_tanh_cell
-                new = [cell(inputs, parts[0], *weights)]
-            after += new
-            inputs = new[0]
-        return self.output(self.readout(inputs)), torch.stack(after, 1)
+        hidden, state = self.stack.step(self.embedding(tokens), state)
+        return self.output(self.readout(hidden)), state

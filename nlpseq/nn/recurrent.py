@@ -10,33 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nlpseq.nn.cells import Cell, GRUCell, LSTMCell, PeepholeLSTMCell, SimpleCell, Weights, unroll
+from nlpseq.nn.masks import locked_dropout
+from nlpseq.nn.residual import Residual
 
-__all__ = ["CELLS", "Layer", "Recurrent", "dropout", "locked_dropout", "reverse"]
+__all__ = ["CELLS", "Layer", "Recurrent", "reverse"]
 
 CELLS = ("gru", "lstm", "rnn")  # that have fused kernels
-
-
-def dropout(inputs: Tensor, p: float, training: bool) -> Tensor:
-    """Return inputs with each element zeroed with probability p (to 1 in 65,536) and the others scaled up.
-
-    On a CPU one draw of 64 bits serves four elements, which takes a sixth of the time of torch's dropout.
-    """
-    if not training or p == 0.0:
-        return inputs
-    if inputs.device.type != "cpu":
-        return F.dropout(inputs, p)
-    draws = torch.empty(-(-inputs.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-    dropped = round(p * 2**16)
-    kept = draws.view(torch.int16)[: inputs.numel()].view(inputs.shape) >= dropped - 2**15
-    return inputs * kept.to(inputs.dtype).mul_(2**16 / (2**16 - dropped))
-
-
-def locked_dropout(inputs: Tensor, p: float, training: bool) -> Tensor:
-    """Return inputs (B, S, D) with one dropout mask per row and feature, the same at every token (Gal 2016)."""
-    if not training or p == 0.0:
-        return inputs
-    mask = F.dropout(torch.ones_like(inputs[:, :1]), p)  # (B, 1, D)
-    return inputs * mask
 
 
 def reverse(inputs: Tensor, lengths: Tensor) -> Tensor:
@@ -172,7 +151,8 @@ class Recurrent(nn.Module):
     """Stacked recurrent layers, each its own module, read forward or both ways.
 
     The state of a row is (K, H): for each layer, for each direction, h, and for the LSTM also c.
-    dropout: between layers, locked over time; recurrent_dropout: see Layer.
+    dropout: between layers, locked over time; recurrent_dropout: see Layer. blocks: where set, the layers are
+    in these residual blocks, of the layers' size, which have a dropout of their own.
     """
 
     def __init__(
@@ -187,6 +167,7 @@ class Recurrent(nn.Module):
         recurrent_dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        self.blocks: Residual | None = None
         self.directions = 2 if bidirectional else 1
         self.dropout = dropout
         self.output_size = hidden_size * self.directions
@@ -215,35 +196,74 @@ class Recurrent(nn.Module):
         """
         firsts = [None] * len(self.layers) if state is None else torch.split(state, self.states_per_layer, 1)
         finals: list[Tensor] = []
-        for level in range(0, len(self.layers), self.directions):
-            if level:
-                inputs = locked_dropout(inputs, self.dropout, self.training)
-            outputs, final = self.layers[level](inputs, lengths, firsts[level])
+
+        def read(level: int, inputs: Tensor) -> Tensor:
+            layer = level * self.directions
+            outputs: Tensor
+            outputs, final = self.layers[layer](inputs, lengths, firsts[layer])
             finals.append(final)
             if self.directions == 2:
                 whole = lengths
                 if whole is None:
                     whole = torch.full(inputs.shape[:1], inputs.shape[1], device=inputs.device)
-                back, final = self.layers[level + 1](reverse(inputs, whole), lengths, firsts[level + 1])
+                back, final = self.layers[layer + 1](reverse(inputs, whole), lengths, firsts[layer + 1])
                 outputs = torch.cat([outputs, reverse(back, whole)], 2)
                 finals.append(final)
-            inputs = outputs
-        return inputs, torch.cat(finals, 1)
+            return outputs
+
+        outputs = self._through(inputs, read)
+        return outputs, torch.cat(finals, 1)
+
+    def _through(self, inputs: Tensor, read: Callable[[int, Tensor], Tensor]) -> Tensor:
+        """Return what the levels make of inputs; read: what one level, counted from 0, makes of its own."""
+        if self.blocks is not None:
+            outputs: Tensor = self.blocks(inputs, read)
+            return outputs
+        for level in range(len(self.layers) // self.directions):
+            if level:
+                inputs = locked_dropout(inputs, self.dropout, self.training)
+            inputs = read(level, inputs)
+        return inputs
+
+    def step(self, inputs: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return outputs (B, H) and the next state (B, K, H) of one token a row, forwards and without dropout.
+
+        inputs: (B, D); state: (B, K, H), zeros when absent. The fused kernels sort the weights anew in every call,
+        which costs an LSTM seven times the step itself: so the cells of torch are asked.
+        """
+        layers = [layer for layer in self.layers if isinstance(layer, Layer)]
+        if state is None:
+            state = inputs.new_zeros(len(inputs), self.states, layers[0].rnn.hidden_size)
+        owns = torch.split(state, self.states_per_layer, 1)
+        after: list[Tensor] = []
+
+        def read(level: int, inputs: Tensor) -> Tensor:
+            weights = layers[level].rnn.all_weights[0]
+            parts = [part.contiguous() for part in owns[level].unbind(1)]
+            if self.states_per_layer == 2:
+                after.extend(torch.lstm_cell(inputs, parts, *weights))
+                return after[-2]
+            cell = torch.gru_cell if layers[level].cell == "gru" else torch.rnn_tanh_cell
+            after.append(cell(inputs, parts[0], *weights))
+            return after[-1]
+
+        outputs = self._through(inputs, read)
+        return outputs, torch.stack(after, 1)
 
     def outputs(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """Return what `forward` does but for the state, which for the LSTM costs another input; no state to begin with.
 
         Where padding lies on the right, what comes behind a row's last token cannot reach what is before it.
         """
-        for level in range(0, len(self.layers), self.directions):
-            if level:
-                inputs = locked_dropout(inputs, self.dropout, self.training)
-            outputs: Tensor = self.layers[level](inputs)[0]
+
+        def read(level: int, inputs: Tensor) -> Tensor:
+            outputs: Tensor = self.layers[level * self.directions](inputs)[0]
             if self.directions == 2:
-                back = self.layers[level + 1](reverse(inputs, lengths))[0]
+                back = self.layers[level * self.directions + 1](reverse(inputs, lengths))[0]
                 outputs = torch.cat([outputs, reverse(back, lengths)], 2)
-            inputs = outputs
-        return inputs
+            return outputs
+
+        return self._through(inputs, read)
 
     def top(self, state: Tensor) -> Tensor:
         """Return h of the last layer (B, H * directions) out of a state (B, K, H)."""

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nlpseq.nn.recurrent import Recurrent, dropout, locked_dropout
+from nlpseq.nn.masks import dropout, locked_dropout
+from nlpseq.nn.recurrent import Recurrent
 
 __all__ = ["DecoderState", "Dropout", "EncoderDecoder", "Shape"]
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nlpseq.nn.crf import Chain
-from nlpseq.nn.recurrent import Recurrent, locked_dropout
+from nlpseq.nn.masks import locked_dropout
+from nlpseq.nn.recurrent import Recurrent
 
 __all__ = ["Dropout", "Shape", "TaggerNetwork"]
 

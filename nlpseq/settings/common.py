@@ -69,16 +69,27 @@ class TrainingConfig:
     """How a model is trained; the same for every stage."""
 
     precision: Literal["auto", "fp32", "bf16"] = setting(
-        "auto", "bf16 where device or CPU have it in hardware, else fp32; masters, losses and sums are float32."
+        "auto",
+        "bf16 where the device has it in hardware and a CPU is quicker in it, else fp32; masters, losses and sums are "
+        "float32.",
     )
     epochs: float = setting(20.0, "Passes over the training split.", low=0.001, high=100_000)
     max_steps: int | None = setting(None, "Stop after this many steps, whatever the epochs.", low=1, high=10**9)
     batch_tokens: int = setting(2000, "Size of a batch: rows times padded length.", low=1, high=10**8, unit="tokens")
     accumulate: int = setting(1, "Batches that make one step.", low=1, high=10_000)
-    learning_rate: float = setting(1e-3, "Peak learning rate of Adam.", low=1e-9, high=10.0)
+    optimizer: Literal["adam", "sgd"] = setting(
+        "adam",
+        "Adam, or stochastic gradient descent, which wants rates a thousand times as high: its gradient is the mean "
+        "over a batch's tokens.",
+    )
+    learning_rate: float = setting(1e-3, "Peak learning rate.", low=1e-9, high=1000.0)
+    momentum: float | None = setting(
+        None, "Share of the last step that goes on in the next; 0 when absent (optimizer: sgd).", low=0.0, high=0.9999
+    )
     beta2: float = setting(
         0.999,
-        "Decay of Adam's average of squared gradients; the lower, the less far one rare word moves its vector.",
+        "Decay of Adam's average of squared gradients; the lower, the less far one rare word moves its vector "
+        "(optimizer: adam).",
         low=0.0,
         high=0.999999,
     )
@@ -86,7 +97,9 @@ class TrainingConfig:
     decay: Literal["cosine", "linear", "constant"] = setting(
         "cosine", "How the learning rate falls after warm-up, to 0 at the last step."
     )
-    weight_decay: float = setting(0.0, "Decoupled weight decay (AdamW).", low=0.0, high=1.0)
+    weight_decay: float = setting(
+        0.0, "Weight decay: decoupled with Adam (AdamW), an L2 penalty with SGD, as torch has them.", low=0.0, high=1.0
+    )
     clip: float | None = setting(1.0, "Largest gradient norm; not clipped when absent.", low=1e-6, high=1e6)
     ema: float | None = setting(
         None, "Decay of the running average of weights that is evaluated and kept.", low=0.0, high=0.999999
@@ -100,6 +113,17 @@ class TrainingConfig:
     save_minutes: float = setting(
         5.0, "Time between saves of the resume state.", low=0.0, high=1e4, unit="minutes", neutral=True
     )
+
+    @property
+    def idle(self) -> set[str]:
+        """The settings that do nothing beside the others."""
+        return {"momentum"} if self.optimizer == "adam" else {"beta2"}
+
+    def faults(self) -> Iterator[str]:
+        """Yield settings that would do nothing, as sentences."""
+        for name, unset in (("momentum", None), ("beta2", TrainingConfig.beta2)):
+            if name in self.idle and (value := getattr(self, name)) != unset:
+                yield sentence(name, f"be left out where optimizer is {self.optimizer}", value)
 
 
 @dataclass(frozen=True)

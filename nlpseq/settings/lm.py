@@ -109,16 +109,39 @@ class NetworkConfig:
     embed_size: int = setting(128, "Size of a unit's vector.", low=1, high=65536)
     hidden_size: int = setting(512, "Size of a layer's state.", low=1, high=65536)
     layers: int = setting(1, "Recurrent layers.", low=1, high=64)
+    residual: bool = setting(
+        False,
+        "Layers in residual blocks with normalisation: each adds to what the ones before made (Xiong et al. 2020).",
+    )
+    feed_forward: int | None = setting(
+        None,
+        "Units of a feed-forward layer behind each recurrent one, as in a Transformer's block; none when absent "
+        "(residual).",
+        low=1,
+        high=1_000_000,
+    )
     tied: bool = setting(True, "The output layer shares the embeddings (Press and Wolf 2017).")
     word_dropout: float = setting(
         0.0, "Dropout of whole rows of the embedding table (Gal and Ghahramani 2016).", low=0.0, high=0.95
     )
     dropout: float = setting(0.1, "Dropout on embeddings, one mask per stream and step (locked).", low=0.0, high=0.95)
-    layer_dropout: float = setting(0.2, "Dropout between layers (locked).", low=0.0, high=0.95)
+    layer_dropout: float = setting(
+        0.2, "Dropout between layers, or on what a residual block adds (locked).", low=0.0, high=0.95
+    )
     recurrent_dropout: float = setting(
         0.0, "Dropout on the recurrent weights' inputs (Gal and Ghahramani 2016).", low=0.0, high=0.95
     )
     output_dropout: float = setting(0.2, "Dropout before the output layer (locked).", low=0.0, high=0.95)
+
+    @property
+    def idle(self) -> set[str]:
+        """The settings that do nothing beside the others."""
+        return set() if self.residual else {"feed_forward"}
+
+    def faults(self) -> Iterator[str]:
+        """Yield settings that would do nothing, as sentences."""
+        if self.feed_forward is not None and not self.residual:
+            yield sentence("feed_forward", "be left out without residual", self.feed_forward)
 
 
 @dataclass(frozen=True)
@@ -215,12 +238,12 @@ class LMConfig:
         """The settings that do nothing beside the others, which a recipe may have and an option not."""
         windows = set() if self.batching.batching == "windows" else {"stride"}
         noise = set() if self.softmax.objective == "nce" else {"noise", "noise_power"}
-        return self.data.idle | windows | noise
+        return windows | noise
 
     def faults(self) -> Iterator[str]:
         """Yield what cannot be, as sentences."""
         yield from self.run.faults()
-        for section in (self.data, self.batching, self.softmax):
+        for section in (self.data, self.model, self.batching, self.training, self.softmax):
             yield from section.faults()
         if self.training.batch_tokens < self.batching.steps:
             must = f"be at least the {self.batching.steps:,} units of a stream's step (--steps)"

@@ -113,6 +113,7 @@ class NerConfig:
         """Yield what cannot be, as sentences."""
         yield from self.run.faults()
         yield from self.pretrained.faults()
+        yield from self.training.faults()
         if self.model.characters == "none" and self.model.character_dropout:
             where = "option --character-dropout"
             yield sentence("character_dropout", "be left out where characters is none", "given", where, quote=False)

@@ -116,6 +116,7 @@ class SentimentConfig:
         """Yield what cannot be, as sentences."""
         yield from self.run.faults()
         yield from self.pretrained.faults()
+        yield from self.training.faults()
         if self.columns.text is not None and self.columns.text == self.columns.label:
             yield sentence("label", "be another column than the text", self.columns.label)
         yield from self.model.faults()

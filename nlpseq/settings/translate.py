@@ -84,3 +84,4 @@ class TranslateConfig:
         """Yield what cannot be, as sentences."""
         yield from self.run.faults()
         yield from self.pretrained.faults()
+        yield from self.training.faults()
