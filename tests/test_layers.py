@@ -40,7 +40,7 @@ LAYERS = [
     {"translator", "translation_report", "embed_report", "vector_scores"}
     | {"classifier", "sentiment_report"}
     | {"tagger", "ner_report", "tagged_files"}
-    | {"language_model", "lm_report", "lm_gradients"},
+    | {"language_model", "lm_dynamic", "lm_report", "lm_gradients"},
     {"stages"},
     {"cli", "commands", "progress", "__main__", "__init__"},
 ]

@@ -128,7 +128,11 @@ def test_evaluating_gives_the_score_of_the_training_and_of_several_splits(verses
     own = json.loads((finished / "report.json").read_text())["scores"]["nats_per_character"]["value"]
     report = evaluate_language_model(finished, str(verses), device="cpu", out=tmp_path / "r")
     assert report.scores["nats_per_character"].value == pytest.approx(own)
-    both = evaluate_language_model(finished, str(verses), split="validation,test", device="cpu", out=tmp_path / "r")
+    assert "nats_per_character_dynamic" not in report.scores
+    both = evaluate_language_model(
+        finished, str(verses), split="validation,test", dynamic=0.1, device="cpu", out=tmp_path / "r"
+    )
+    assert both.scores["nats_per_character_dynamic"].value < both.scores["nats_per_character"].value
     assert both.scores["nats_per_character"].n > report.scores["nats_per_character"].n
     assert "document ends:0" in both.scores["nats_per_character"].signature
 
@@ -348,6 +352,7 @@ def test_what_nobody_meant_to_type(run, finished, trained, verses, tmp_path):
         (("sample", "--model", finished, "--top-p", "2", "--count", 2), "`top_p` must be a number from 1e-06 to 1"),
         (("sample", "--model", finished, "--prompt", "b\udcff"), '`text` must be UTF-8 text, but is "b\\udcff".'),
         (("evaluate", "--model", finished, "--text", "b\udcff"), '`text` must be UTF-8 text, but is "b\\udcff".'),
+        (("evaluate", "--model", finished, "--text", "b", "--dynamic", 1), "`dynamic` must be left out with --text"),
         (("evaluate", "--model", finished), "`corpus` must be given, or else text, but is absent (option --corpus)."),
         (("evaluate", "--model", finished, "--corpus", verses, "--split", "no"), "`no` must be a split of verses.txt"),
         (("evaluate", "--model", finished, "--corpus", "phrasebok"), "did you mean `phrasebook`?"),

@@ -104,6 +104,12 @@ def _loaded(model: str, device: str) -> LanguageModel:
     metavar="TEXT",
     help="How likely is this text? May be given again; --json: by units.",
 )
+@click.option(
+    "--dynamic",
+    type=float,
+    metavar="RATE",
+    help="Also score a copy that goes on learning at this rate (as 0.1) from what it has just predicted.",
+)
 @click.option("--out", metavar="DIR", help="Folder of the report; MODEL/evaluate-CORPUS-SPLIT when absent.")
 @_as_json
 @_device
@@ -112,6 +118,8 @@ def evaluate_lm(model: str, corpus: str | None, *, texts: tuple[str, ...], as_js
     if (corpus is None) == (not texts):
         found = "given beside --text" if corpus else "absent"
         raise UsageError(sentence("corpus", "be given, or else text", found, "option --corpus", quote=False))
+    if texts and further["dynamic"] is not None:
+        raise UsageError(sentence("dynamic", "be left out with --text", further["dynamic"], "option --dynamic"))
     if texts:
         _rank(_loaded(model, further["device"]), texts, as_json=as_json)
         return
