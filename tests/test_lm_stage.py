@@ -129,9 +129,7 @@ def test_evaluating_gives_the_score_of_the_training_and_of_several_splits(verses
     report = evaluate_language_model(finished, str(verses), device="cpu", out=tmp_path / "r")
     assert report.scores["nats_per_character"].value == pytest.approx(own)
     assert "nats_per_character_dynamic" not in report.scores
-    both = evaluate_language_model(
-        finished, str(verses), split="validation,test", dynamic=0.1, device="cpu", out=tmp_path / "r"
-    )
+    both = evaluate_language_model(finished, str(verses), split="validation,test", dynamic=0.1, out=tmp_path / "r")
     assert both.scores["nats_per_character_dynamic"].value < both.scores["nats_per_character"].value
     assert both.scores["nats_per_character"].n > report.scores["nats_per_character"].n
     assert "document ends:0" in both.scores["nats_per_character"].signature
