@@ -9,7 +9,6 @@ does between two steps changes nothing.
 from __future__ import annotations
 
 import ctypes
-import functools
 import math
 import os
 import time
@@ -169,7 +168,8 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
     """Return what autocast shall use: auto is bfloat16 where the hardware has it, and a CPU is quicker in it.
 
     Some CPUs multiply in bfloat16 four times as fast as in float32 (AMD's, Intel's with AMX), others, or the same ones
-    in a virtual machine without AMX, more slowly: so a CPU is asked, by a measurement of some 20 ms.
+    in a virtual machine without AMX, more slowly: so a CPU is asked, by a measurement of less than 0.1 s. Where it is
+    nearly as quick in both, auto may therefore differ from run to run.
     """
     if precision != "auto":
         return torch.bfloat16 if precision == "bf16" else torch.float32
@@ -180,7 +180,6 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if has and _seconds(torch.bfloat16) < 0.8 * _seconds(torch.float32) else torch.float32
 
 
-@functools.cache
 def _seconds(dtype: torch.dtype) -> float:
     """Return how long a product of two matrices takes, the best of ten."""
     a = torch.ones(512, 512, dtype=dtype)
@@ -251,18 +250,27 @@ def begin(
     if config.max_steps is not None:
         total = min(total, config.max_steps)
     parameters = list(model.parameters())
-    dtype = choose_dtype(config.precision, device)
+    dtype = _agreed_dtype(choose_dtype(config.precision, device), world)
     run = Run(model, _optimizer(parameters, config), config, seed, total, device, dtype, world)
     if config.ema is not None:
         run.average = [p.detach().clone() for p in parameters]
     return run
 
 
+def _agreed_dtype(dtype: torch.dtype, world: World) -> torch.dtype:
+    """Return the first process' choice, in every process."""
+    if world.size == 1:
+        return dtype
+    holder = [dtype]
+    distributed.broadcast_object_list(holder, src=0)
+    return holder[0]
+
+
 def _optimizer(parameters: list[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
-    shared: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay, "fused": True}
+    rate, decay, betas = config.learning_rate, config.weight_decay, (0.9, config.beta2)
     if config.optimizer == "sgd":
-        return torch.optim.SGD(parameters, momentum=config.momentum or 0.0, **shared)
-    return torch.optim.AdamW(parameters, betas=(0.9, config.beta2), eps=1e-9, **shared)
+        return torch.optim.SGD(parameters, lr=rate, momentum=config.momentum or 0.0, fused=True)
+    return torch.optim.AdamW(parameters, lr=rate, betas=betas, weight_decay=decay, eps=1e-9, fused=True)
 
 
 def fit(run: Run, task: Task) -> Iterator[Step]:

@@ -98,3 +98,37 @@ def test_residual_blocks_are_their_definition(feed_forward):
             first, wide, _, narrow = blocks.further[number]
             total = total + narrow(F.gelu(wide(norm(total, first))))
     torch.testing.assert_close(stack(inputs)[0], norm(total, blocks.exit))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("blocks", [PLAIN, RESIDUAL])
+def test_a_new_model_knows_nothing(tied, blocks):
+    torch.manual_seed(0)
+    model = RecurrentLM(LMShape(71, 64, 64, layers=2, tied=tied, **blocks), LMDropout()).eval()
+    tokens = torch.randint(71, (4, 30))
+    logits = model.output(model(tokens)[0])
+    chance = torch.tensor(71.0).log().item()
+    assert F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten()).item() < chance + 0.8
+    assert F.cross_entropy(logits.flatten(0, 1), tokens.flatten()).item() > chance - 0.8  # nor says what was just read
+
+
+@pytest.mark.parametrize("embed_size", [8, 12])
+def test_sums_of_residual_blocks_are_float32_under_autocast(embed_size):
+    seen = []
+    model = RecurrentLM(LMShape(20, embed_size, 12, tied=False, **WHOLE), LMDropout())
+    model.stack.blocks.exit.register_forward_pre_hook(lambda _, given: seen.append(given[0].dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        model(torch.zeros(2, 3, dtype=torch.int64))
+    assert seen == [torch.float32]
+
+
+def test_a_step_is_refused_where_it_would_be_another_network():
+    inputs = torch.zeros(2, 4)
+    backwards, peepholes, training = (
+        Recurrent("gru", 4, 4, bidirectional=True),
+        Recurrent("peephole", 4, 4),
+        Recurrent("gru", 4, 4),
+    )
+    for stack in (backwards.eval(), peepholes.eval(), training.train()):
+        with pytest.raises(ValueError, match="step is for layers that read forwards"):
+            stack.step(inputs, None)

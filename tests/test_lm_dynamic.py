@@ -7,7 +7,8 @@ from torch.nn import functional as F
 
 from nlpseq import UsageError
 from nlpseq.language_model import held_out
-from nlpseq.lm_dynamic import adapted, dynamic_scores
+from nlpseq.lm_dynamic import adapted, check_rate
+from nlpseq.loop import unwatched
 from nlpseq.nn.lm import LMDropout, LMShape, RecurrentLM
 from nlpseq.vocab import EOS
 
@@ -27,7 +28,10 @@ def text(units):
 def test_it_is_its_definition_and_leaves_the_model_as_it_was(cell):
     model, ids = network(cell), text(100)
     before = [p.clone() for p in model.parameters()]
-    found = adapted(model, ids, rate=0.3)
+    events = []
+    with torch.no_grad():  # a caller's
+        found = adapted(model, ids, rate=0.3, watch=events.append)
+    assert (events[-1].step, events[-1].total) == (100, 100)
     assert all(map(torch.equal, before, model.parameters()))
     fed, targets = torch.tensor([EOS, *ids[:-2]]), torch.tensor(ids[:-1]).long()
     state, nats = None, 0.0
@@ -48,12 +52,12 @@ def test_it_is_its_definition_and_leaves_the_model_as_it_was(cell):
 def test_the_first_segment_is_predicted_by_the_model_as_it_is_and_repeats_are_learnt():
     model = network()
     short = text(32)
-    assert adapted(model, short, rate=5.0).nats == pytest.approx(held_out(model, short).nats, rel=1e-5)
+    assert adapted(model, short, rate=5.0, watch=unwatched).nats == pytest.approx(held_out(model, short).nats, rel=1e-5)
     again = np.append(np.tile(short[:-1], 40), EOS).astype(np.int32)
-    assert adapted(model, again, rate=0.5).loss < 0.8 * held_out(model, again).loss
+    assert adapted(model, again, rate=0.5, watch=unwatched).loss < 0.8 * held_out(model, again).loss
 
 
-@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan")])
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), 1e30])
 def test_a_rate_that_is_none(rate):
     with pytest.raises(UsageError, match="`dynamic` must be a learning rate above 0"):
-        dynamic_scores(None, text(5), rate)
+        check_rate(rate)

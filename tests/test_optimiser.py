@@ -53,3 +53,15 @@ def test_settings_of_the_other_optimiser_are_refused_and_left_out_of_recipes():
     config = configure(SentimentConfig, optimizer="sgd", learning_rate=1.0, **given)
     assert config.training.beta2 == 0.999
     assert config.training.optimizer == "sgd"
+
+
+def test_a_rate_of_the_other_optimiser_is_refused():
+    given = {"corpus": "imdb", "out": "somewhere"}
+    with pytest.raises(
+        UsageError, match=r"`learning_rate` must be from 0\.01 to 1,000 where optimizer is sgd, but is 0"
+    ):
+        configure(NerConfig, optimizer="sgd", **given)
+    with pytest.raises(
+        UsageError, match=r"`learning_rate` must be from 1e-09 to 10 where optimizer is adam, but is 20"
+    ):
+        configure(NerConfig, learning_rate=20, **given)

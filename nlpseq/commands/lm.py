@@ -108,7 +108,8 @@ def _loaded(model: str, device: str) -> LanguageModel:
     "--dynamic",
     type=float,
     metavar="RATE",
-    help="Also score a copy that goes on learning at this rate (as 0.1) from what it has just predicted.",
+    help="Also score a copy that goes on learning at this rate (as 0.1, chosen on validation) from what it has just "
+    "predicted; several times as slow.",
 )
 @click.option("--out", metavar="DIR", help="Folder of the report; MODEL/evaluate-CORPUS-SPLIT when absent.")
 @_as_json

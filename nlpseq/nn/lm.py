@@ -48,7 +48,7 @@ class RecurrentLM(nn.Module):
     """Embeddings, recurrent layers, and an output layer over the vocabulary.
 
     Where the output shares the embeddings (Press and Wolf 2017; Inan et al. 2017) and states are larger or smaller than
-    these, a linear layer is between.
+    these, or come from residual blocks, a linear layer is between.
     """
 
     def __init__(self, shape: LMShape, dropout: LMDropout) -> None:
@@ -64,7 +64,8 @@ class RecurrentLM(nn.Module):
         )
         if shape.residual:
             self.stack.blocks = Residual(embed, hidden, layers=levels, feed_forward=shape.feed_forward, dropout=drop)
-        between = shape.tied and embed != hidden
+        # Residual blocks pass the embedding on: with no layer between, a tied output would predict what was just read.
+        between = shape.tied and (embed != hidden or shape.residual)
         self.readout = nn.Linear(hidden, embed) if between else nn.Identity()
         self.output = nn.Linear(embed if shape.tied else hidden, shape.size)
         for table in (self.embedding, self.output):

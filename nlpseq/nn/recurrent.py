@@ -226,12 +226,15 @@ class Recurrent(nn.Module):
         return inputs
 
     def step(self, inputs: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return outputs (B, H) and the next state (B, K, H) of one token a row, forwards and without dropout.
+        """Return outputs (B, H) and the next state (B, K, H) of one token a row, as a model in evaluation mode.
 
         inputs: (B, D); state: (B, K, H), zeros when absent. The fused kernels sort the weights anew in every call,
-        which costs an LSTM seven times the step itself: so the cells of torch are asked.
+        which costs an LSTM seven times the step itself: so the cells of torch are asked. Raises ValueError in
+        training mode and for layers that read backwards, too, or have peepholes.
         """
-        layers = [layer for layer in self.layers if isinstance(layer, Layer)]
+        layers = [layer for layer in self.layers if isinstance(layer, Layer) and layer.cell in CELLS]
+        if len(layers) < len(self.layers) or self.directions == 2 or self.training:
+            raise ValueError("step is for layers that read forwards, of CELLS, in evaluation mode")
         if state is None:
             state = inputs.new_zeros(len(inputs), self.states, layers[0].rnn.hidden_size)
         owns = torch.split(state, self.states_per_layer, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from nlpseq.nn.masks import locked_dropout
@@ -38,6 +39,8 @@ class Residual(nn.Module):
     def forward(self, inputs: Tensor, read: Callable[[int, Tensor], Tensor]) -> Tensor:
         """Return (B, S, size) of inputs (B, S, D), or without S of both; read: what layer n makes of (B, S, size)."""
         total = self.entry(inputs)
+        if total.dtype == torch.bfloat16:  # autocast's, but sums are float32
+            total = total.float()
         for level, norm in enumerate(self.norms):
             total = total + locked_dropout(read(level, norm(total)), self.dropout, self.training)
             if self.further:

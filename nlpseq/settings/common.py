@@ -79,8 +79,8 @@ class TrainingConfig:
     accumulate: int = setting(1, "Batches that make one step.", low=1, high=10_000)
     optimizer: Literal["adam", "sgd"] = setting(
         "adam",
-        "Adam, or stochastic gradient descent, which wants rates a thousand times as high: its gradient is the mean "
-        "over a batch's tokens.",
+        "Adam, or stochastic gradient descent, which wants a learning_rate of its own, about a thousand times as high, "
+        "as 2: its gradient is the mean over a batch's tokens.",
     )
     learning_rate: float = setting(1e-3, "Peak learning rate.", low=1e-9, high=1000.0)
     momentum: float | None = setting(
@@ -98,7 +98,7 @@ class TrainingConfig:
         "cosine", "How the learning rate falls after warm-up, to 0 at the last step."
     )
     weight_decay: float = setting(
-        0.0, "Weight decay: decoupled with Adam (AdamW), an L2 penalty with SGD, as torch has them.", low=0.0, high=1.0
+        0.0, "Decoupled weight decay, of all weights (AdamW; optimizer: adam).", low=0.0, high=1.0
     )
     clip: float | None = setting(1.0, "Largest gradient norm; not clipped when absent.", low=1e-6, high=1e6)
     ema: float | None = setting(
@@ -117,13 +117,17 @@ class TrainingConfig:
     @property
     def idle(self) -> set[str]:
         """The settings that do nothing beside the others."""
-        return {"momentum"} if self.optimizer == "adam" else {"beta2"}
+        return {"momentum"} if self.optimizer == "adam" else {"beta2", "weight_decay"}
 
     def faults(self) -> Iterator[str]:
-        """Yield settings that would do nothing, as sentences."""
-        for name, unset in (("momentum", None), ("beta2", TrainingConfig.beta2)):
+        """Yield settings that would do nothing, and rates of the other optimiser, as sentences."""
+        for name, unset in (("momentum", None), ("beta2", 0.999), ("weight_decay", 0.0)):
             if name in self.idle and (value := getattr(self, name)) != unset:
                 yield sentence(name, f"be left out where optimizer is {self.optimizer}", value)
+        low, high = (1e-9, 10.0) if self.optimizer == "adam" else (0.01, 1000.0)
+        if not low <= self.learning_rate <= high:
+            must = f"be from {low:g} to {high:,g} where optimizer is {self.optimizer}"
+            yield sentence("learning_rate", must, self.learning_rate)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from nlpseq.artefact import MANIFEST, load, read_manifest, save, write_file
 from nlpseq.config import to_plain
 from nlpseq.errors import CorpusError, UsageError, sentence
 from nlpseq.language_model import STAGE, LanguageModel, build_lm, held_out
-from nlpseq.lm_dynamic import dynamic_scores
+from nlpseq.lm_dynamic import check_rate, with_dynamic
 from nlpseq.lm_report import Drawn, lm_report, scores_line
 from nlpseq.lm_task import noise_of, task_of
 from nlpseq.lm_text import HELD_OUT, Source, Text, encode_text, learn_units, open_source, training_rows
@@ -289,8 +289,10 @@ def evaluate_language_model(
     `validation,test`, or held-out, what a training on this corpus held out of its text; dynamic: learning rate at which
     a copy of the model goes on learning from the text as it is scored, for one score more (`lm_dynamic`); out: the
     folder of the report, when absent one of its own in the model's, `evaluate-<corpus>-<split>`. Raises ArtefactError,
-    CorpusError, UsageError for a rate, WorkError.
+    CorpusError, UsageError for a rate that cannot be, WorkError.
     """
+    if dynamic is not None:
+        check_rate(dynamic)
     set_threads(None, World())
     live = LanguageModel.load(model, device=device)
     source = open_source(corpus, text or live.facts["column"], as_bytes=live.units.noun == "byte")
@@ -305,7 +307,7 @@ def evaluate_language_model(
         log = Path(model) / "metrics.jsonl" if source.name == live.facts["corpus"] else None
         report = lm_report(live, found, corpus=source.name, split=split, python=source.python, log=log)
         if dynamic is not None:
-            report = replace(report, scores={**report.scores, **dynamic_scores(live, found.ids, dynamic)})
+            report = with_dynamic(report, live, found.ids, rate=dynamic, watch=watch)
     folder = Path(out) if out else folders.evaluation_folder(Path(model), source.name, split.replace(",", "+"))
     write(folder, report)
     watch(Event("note", f"The report is {folder / 'report.html'}."))
