@@ -250,17 +250,17 @@ def begin(
     if config.max_steps is not None:
         total = min(total, config.max_steps)
     parameters = list(model.parameters())
-    dtype = _agreed_dtype(choose_dtype(config.precision, device), world)
+    dtype = choose_dtype(config.precision, device)
+    if config.precision == "auto" and world.size > 1:  # measured by each process beside the others
+        dtype = _of_the_first(dtype)
     run = Run(model, _optimizer(parameters, config), config, seed, total, device, dtype, world)
     if config.ema is not None:
         run.average = [p.detach().clone() for p in parameters]
     return run
 
 
-def _agreed_dtype(dtype: torch.dtype, world: World) -> torch.dtype:
+def _of_the_first(dtype: torch.dtype) -> torch.dtype:
     """Return the first process' choice, in every process."""
-    if world.size == 1:
-        return dtype
     holder = [dtype]
     distributed.broadcast_object_list(holder, src=0)
     return holder[0]

@@ -5,7 +5,8 @@ import torch
 from test_training import Quadratic, start
 
 from nlpseq import training
-from nlpseq.training import choose_dtype
+from nlpseq.settings import TrainingConfig
+from nlpseq.training import World, begin, choose_dtype
 
 CPU = torch.device("cpu")
 
@@ -32,3 +33,11 @@ def test_a_resumed_run_keeps_its_precision():
     again = start(Quadratic(), precision="bf16")
     again.restore(start(Quadratic(), precision="fp32").state())
     assert again.dtype is torch.float32
+
+
+def test_all_processes_take_the_choice_of_the_first(monkeypatch):
+    monkeypatch.setattr(training, "choose_dtype", lambda precision, device: torch.bfloat16)
+    sent = {0: torch.float32}
+    monkeypatch.setattr(training.distributed, "broadcast_object_list", lambda held, src: held.__setitem__(0, sent[src]))
+    model, config = Quadratic().model, TrainingConfig(precision="auto")
+    assert begin(model, config, seed=1, device=CPU, world=World(1, 2), batches=4).dtype is torch.float32
