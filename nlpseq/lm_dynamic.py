@@ -57,8 +57,8 @@ def adapted(model: RecurrentLM, ids: Ids, *, rate: float, watch: Watch) -> Held:
     """Return the loss over a text in one pass in which the weights learn from what has been predicted already.
 
     After every 32 units a copy of the model descends their mean loss by plain gradient descent (Mikolov et al. 2010;
-    the SGD of Krause et al. 2018): no unit is predicted by weights that have seen it. ids: documents, `<eos>` behind
-    each; rate: of a step; watch: is shown progress. The figure is of a model that goes on learning, and not to be
+    the SGD of Krause et al. 2018): no unit is predicted by weights that have seen it. ids: (N,), documents, `<eos>`
+    behind each; rate: of a step; watch: is shown progress. The figure is of a model that goes on learning, not to be
     compared with those of models that do not.
     """
     learner = copy.deepcopy(model).eval()

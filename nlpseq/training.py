@@ -251,7 +251,7 @@ def begin(
         total = min(total, config.max_steps)
     parameters = list(model.parameters())
     dtype = choose_dtype(config.precision, device)
-    if config.precision == "auto" and world.size > 1:  # measured by each process beside the others
+    if config.precision == "auto" and device.type == "cpu" and world.size > 1:  # each measured beside the others
         dtype = _of_the_first(dtype)
     run = Run(model, _optimizer(parameters, config), config, seed, total, device, dtype, world)
     if config.ema is not None:

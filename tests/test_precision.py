@@ -21,10 +21,6 @@ def test_auto_is_bf16_where_the_cpu_has_it_and_is_quicker_in_it(monkeypatch, has
     assert choose_dtype("auto", CPU) is expected
 
 
-def test_a_product_is_measured():
-    assert 0 < training._seconds(torch.float32) < 1
-
-
 def test_a_resumed_run_keeps_its_precision():
     first, second = Quadratic(), Quadratic()
     began, resumed = start(first, precision="bf16"), start(second, precision="fp32")
