@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import signal
@@ -297,6 +298,12 @@ def command(tsv: Path, out: Path, **options: object) -> list[str]:
     return ["-m", "nlpseq", "translate", "train", *words]
 
 
+def saved(folder: Path) -> int:
+    """When the state of the run in this folder was saved; 0 where there is none."""
+    state = state_folder(folder) / "state.pt"
+    return state.stat().st_mtime_ns if state.exists() else 0
+
+
 @pytest.mark.slow
 def test_twenty_kills_at_random_moments_end_with_the_same_weights(tmp_path: Path):
     tsv = write_pairs(tmp_path / "p.tsv", 300)
@@ -305,22 +312,22 @@ def test_twenty_kills_at_random_moments_end_with_the_same_weights(tmp_path: Path
     seed = random.randrange(10**6)
     draw = random.Random(seed)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    kills = 0
     words = [sys.executable, *command(tsv, tmp_path / "broken", **options)]
-    first = time.monotonic()
-    process = subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL)
-    while not (state_folder(tmp_path / "broken") / "state.pt").exists() and process.poll() is None:
-        time.sleep(0.01)
-    start_up = time.monotonic() - first  # until training runs
-    while process.poll() is None and kills < 20:
-        time.sleep(draw.uniform(0, 0.25) if kills else 0)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        kills += 1
+    start_up = math.inf  # seconds until training has gone on, at the quickest so far
+    for kill in range(20):
+        before, since = saved(tmp_path / "broken"), time.monotonic()
         process = subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL)
-        time.sleep(start_up * draw.uniform(0.6, 1.0))
-    assert process.wait() == 0
-    assert kills >= 20, f"only {kills} kills (seed {seed})"
+        if kill < 2 or kill % 2:  # in the training, which has gone on by a save or a few: all kills are before its end
+            while saved(tmp_path / "broken") == before:
+                assert process.poll() is None, f"ended before kill {kill + 1} (seed {seed})"
+                time.sleep(0.005)
+            start_up = min(start_up, time.monotonic() - since)
+            time.sleep(draw.uniform(0, 0.1))
+        else:
+            time.sleep(draw.uniform(0, start_up))
+        process.kill()
+        assert process.wait() == -signal.SIGKILL, f"ended before kill {kill + 1} (seed {seed})"
+    subprocess.run(words, env=environment, stderr=subprocess.DEVNULL, check=True)
     assert result(tmp_path / "whole") == result(tmp_path / "broken"), f"seed {seed}"
 
 
