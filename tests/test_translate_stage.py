@@ -327,6 +327,8 @@ def test_a_signal_saves_the_state_and_the_same_command_goes_on(run, trained: Pat
     folder = tmp_path / "m"
     endless = {"max_steps": 100_000, "epochs": 100_000, "evaluate_steps": 1000}
     command = words(trained, folder, **endless, save_minutes=1000)  # so that only the signal saves
+    anew = number == signal.SIGINT
+    command += ["--no-resume"] if anew else []
     process = begin(command)
     try:
         wait_for_a_step(process, folder)
@@ -338,7 +340,9 @@ def test_a_signal_saves_the_state_and_the_same_command_goes_on(run, trained: Pat
     assert "Traceback" not in err
     last = err.splitlines()[-1]
     assert re.fullmatch(
-        r"nlpseq: Stopped at step [\d,]+ of 100,000; the state is saved, the same command goes on from there\.", last
+        r"nlpseq: Stopped at step [\d,]+ of 100,000; the state is saved, the same command goes on from there\."
+        + r" Leave out --no-resume then\." * anew,
+        last,
     )
     saved = torch.load(state_folder(folder) / "state.pt", weights_only=True)
     assert f"{saved['step']:,}" in last

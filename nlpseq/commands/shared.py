@@ -95,9 +95,13 @@ def run_training(
     config: Any = configure(cls, recipe=recipe, **given(options))
     if check:
         return
-    with training():
-        module, _, name = home.partition(":")
-        getattr(import_module(module), name)(config, watch=watching(config.run.out, tensorboard=tensorboard))
+    module, _, name = home.partition(":")
+    try:
+        with training():
+            train = getattr(import_module(module), name)
+            train(config, watch=watching(config.run.out, tensorboard=tensorboard))
+    except Interrupted as stopped:  # the same command would begin anew once more
+        raise stopped if config.compute.resume else Interrupted(f"{stopped} Leave out --no-resume then.") from None
 
 
 def watching(out: str | None, *, tensorboard: bool) -> Watch:
