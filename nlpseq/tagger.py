@@ -126,10 +126,14 @@ class Tagger:
         """What scores are divided by before they become confidences; it changes no tag."""
         return float(self.facts.get("temperature", 1.0))
 
-    def at(self, temperature: float) -> Tagger:
-        """Return the same tagger with confidences at another temperature."""
-        facts = self.facts | {"temperature": temperature}
-        return Tagger(self.model, self.lexicon, config=self.config, facts=facts)
+    @property
+    def outside_penalty(self) -> float:
+        """Nats that `O` is lowered by where tags are chosen; it changes no confidence."""
+        return float(self.facts.get("outside_penalty", 0.0))
+
+    def at(self, **facts: float) -> Tagger:
+        """Return the same tagger with another `temperature` or `outside_penalty`."""
+        return Tagger(self.model, self.lexicon, config=self.config, facts=self.facts | facts)
 
     @classmethod
     def load(cls, directory: str | Path, *, device: str = "auto") -> Tagger:
@@ -198,13 +202,17 @@ class Tagger:
                 found |= zip(group, self.read(lattice, len(group), self.temperature), strict=True)
             yield from (found[number] for number in range(len(block)))
 
+    def best(self, lattice: Lattice) -> Tensor:
+        """Return the tags of each row, (B, T) int64: the likeliest where `O` is lowered by `outside_penalty`."""
+        return best_paths(lattice.lowered(self.lexicon.tags.index(OUTSIDE), self.outside_penalty))
+
     @torch.inference_mode()
     def read(self, lattice: Lattice, count: int, temperature: float) -> list[TagPath]:
         """Return the best path of each of the first `count` rows, and what makes the probabilities of its spans.
 
         These are shares of the legal paths, also where each tag is taken by itself: an entity stands in one of them.
         """
-        tags = marks = best_paths(lattice)
+        tags = marks = self.best(lattice)
         if self.config.model.output == "softmax":
             rows = [[self.lexicon.tags[tag] for tag in row] for row in tags.tolist()]
             legal = [self.lexicon.tag_ids(Sentence(row, spans(row))) for row in rows]  # padding is O

@@ -14,7 +14,7 @@ import torch
 from nlpseq import Tagger, load_corpus
 from nlpseq.config import configure
 from nlpseq.errors import ArtefactError, UsageError, WorkError
-from nlpseq.ner_report import fit_span_temperature
+from nlpseq.ner_report import fit_outside_penalty, fit_span_temperature
 from nlpseq.settings import NerConfig
 from nlpseq.tagged import Sentence
 from nlpseq.tagged_files import write_tagged
@@ -135,10 +135,27 @@ def test_entities_are_those_that_the_tags_mark_also_of_a_sentence_in_pieces(monk
 
 def test_a_temperature_changes_confidences_and_no_tag():
     tagger = random_tagger()
-    cold, warm = tagger.at(1.0).tag_tokens(drawn(60)), tagger.at(6.0).tag_tokens(drawn(60))
+    cold, warm = tagger.at(temperature=1.0).tag_tokens(drawn(60)), tagger.at(temperature=6.0).tag_tokens(drawn(60))
     assert [one.tags for one in cold] == [one.tags for one in warm]
     sure = [sum(entity.confidence for one in found for entity in one.entities) for found in (cold, warm)]
     assert sure[0] > sure[1] > 0
+
+
+def test_a_penalty_on_outside_finds_more_and_changes_no_confidence():
+    tagger = random_tagger(output="legal")
+    plain, eager = ({(n, *one) for n, found in enumerate(each.tag_tokens(drawn(60))) for one in found.entities}
+                    for each in (tagger, tagger.at(outside_penalty=3.0)))  # fmt: skip
+    assert len(eager) > 1.1 * len(plain)
+    assert len(plain & eager) > 0.5 * len(plain)  # with their confidences, to the last bit
+
+
+@pytest.mark.parametrize("penalty", [-0.5, 0.0, 1.5])
+def test_the_penalty_on_outside_is_the_one_with_the_highest_f1(penalty: float):
+    tagger = random_tagger()
+    found = tagger.at(outside_penalty=penalty).tag_tokens(drawn())
+    held = [Sentence(one.tokens, spans(one.tags)) for one in found]
+    assert fit_outside_penalty(tagger, held) == penalty
+    assert fit_outside_penalty(tagger, []) == 0.0
 
 
 def test_a_handful_of_right_answers_makes_no_certainty():

@@ -37,6 +37,12 @@ class Lattice(NamedTuple):
         moves, starts, ends = cool(self.transitions), cool(self.starts), cool(self.ends)
         return Lattice(cool(self.emissions), moves, starts, ends, self.lengths)
 
+    def lowered(self, tag: int, nats: float) -> Lattice:
+        """Return the lattice with the score of a tag lowered by so many nats at each token."""
+        emissions = self.emissions.clone()
+        emissions[..., tag] -= nats
+        return self._replace(emissions=emissions)
+
 
 class Sums(NamedTuple):
     """Sums over paths, float64, in nats."""

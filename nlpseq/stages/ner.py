@@ -23,7 +23,7 @@ from nlpseq.corpora import Split
 from nlpseq.entity_scores import f1_value
 from nlpseq.errors import CorpusError, sentence
 from nlpseq.loop import Event, Watch, counting, unwatched
-from nlpseq.ner_report import fit_span_temperature, ner_report, scores_line
+from nlpseq.ner_report import fit_outside_penalty, fit_span_temperature, ner_report, scores_line
 from nlpseq.nn.crf import best_paths, log_partition, path_scores
 from nlpseq.nn.tagger import TaggerNetwork
 from nlpseq.pretrained import open_vectors, refuse_strangers
@@ -284,7 +284,9 @@ def _finish(tagger: Tagger, work: _Prepared, folder: Path, *, state: Path, watch
     """Calibrate, score and report on the test split into the state folder, then switch the new model in."""
     watch(Event("note", "Calibrating on validation."))
     read = _reader(work.source, tagger.config.reading, work.scheme)
-    tagger.facts["temperature"] = round(fit_span_temperature(tagger, list(read("validation", Tally()))), 4)
+    held = list(read("validation", Tally()))
+    tagger.facts["outside_penalty"] = fit_outside_penalty(tagger, held)
+    tagger.facts["temperature"] = round(fit_span_temperature(tagger, held), 4)
     repair = tagger.config.reading.illegal == "repair"
     split = "test" if "test" in work.source.corpus.splits else "validation"
     watch(Event("note", f"Tagging {split}."))
