@@ -131,9 +131,11 @@ class Tagger:
         """Nats that `O` is lowered by where tags are chosen; it changes no confidence."""
         return float(self.facts.get("outside_penalty", 0.0))
 
-    def at(self, **facts: float) -> Tagger:
-        """Return the same tagger with another `temperature` or `outside_penalty`."""
-        return Tagger(self.model, self.lexicon, config=self.config, facts=self.facts | facts)
+    def at(self, *, temperature: float | None = None, outside_penalty: float | None = None) -> Tagger:
+        """Return the same tagger with another temperature or penalty; None: its own."""
+        asked = {"temperature": temperature, "outside_penalty": outside_penalty}
+        facts = self.facts | {name: value for name, value in asked.items() if value is not None}
+        return Tagger(self.model, self.lexicon, config=self.config, facts=facts)
 
     @classmethod
     def load(cls, directory: str | Path, *, device: str = "auto") -> Tagger:
@@ -202,9 +204,9 @@ class Tagger:
                 found |= zip(group, self.read(lattice, len(group), self.temperature), strict=True)
             yield from (found[number] for number in range(len(block)))
 
-    def best(self, lattice: Lattice) -> Tensor:
-        """Return the tags of each row, (B, T) int64: the likeliest where `O` is lowered by `outside_penalty`."""
-        return best_paths(lattice.lowered(self.lexicon.tags.index(OUTSIDE), self.outside_penalty))
+    def best(self, lattice: Lattice, outside_penalty: float) -> Tensor:
+        """Return the tags of each row, (B, T) int64, 0 at padding: the likeliest where `O` is lowered by so much."""
+        return best_paths(lattice.lowered(self.lexicon.tags.index(OUTSIDE), outside_penalty))
 
     @torch.inference_mode()
     def read(self, lattice: Lattice, count: int, temperature: float) -> list[TagPath]:
@@ -212,7 +214,7 @@ class Tagger:
 
         These are shares of the legal paths, also where each tag is taken by itself: an entity stands in one of them.
         """
-        tags = marks = self.best(lattice)
+        tags = marks = self.best(lattice, self.outside_penalty)
         if self.config.model.output == "softmax":
             rows = [[self.lexicon.tags[tag] for tag in row] for row in tags.tolist()]
             legal = [self.lexicon.tag_ids(Sentence(row, spans(row))) for row in rows]  # padding is O

@@ -60,7 +60,6 @@ def test_facts_tell_what_the_model_was_made_of(tagged: Path):
     assert facts | expected == facts
     assert (facts["train"]["rows"], facts["validation"]["sentences"], facts["train"]["illegal"]) == (120, 40, 0)
     assert 0.2 <= facts["temperature"] <= 12
-    assert -1 <= facts["outside_penalty"] <= 4
     model = Tagger.load(tagged / "model").model
     assert facts["parameters"] == sum(p.numel() for p in model.parameters())
 

@@ -6,12 +6,14 @@ import itertools
 import json
 import math
 import random
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from nlpseq import Tagger, load_corpus
+from nlpseq.artefact import digest_of
 from nlpseq.config import configure
 from nlpseq.errors import ArtefactError, UsageError, WorkError
 from nlpseq.ner_report import fit_outside_penalty, fit_span_temperature
@@ -141,21 +143,54 @@ def test_a_temperature_changes_confidences_and_no_tag():
     assert sure[0] > sure[1] > 0
 
 
-def test_a_penalty_on_outside_finds_more_and_changes_no_confidence():
-    tagger = random_tagger(output="legal")
-    plain, eager = ({(n, *one) for n, found in enumerate(each.tag_tokens(drawn(60))) for one in found.entities}
-                    for each in (tagger, tagger.at(outside_penalty=3.0)))  # fmt: skip
-    assert len(eager) > 1.1 * len(plain)
-    assert len(plain & eager) > 0.5 * len(plain)  # with their confidences, to the last bit
+@pytest.mark.parametrize("output", ["crf", "legal", "softmax"])
+def test_a_penalty_on_outside_finds_more_and_changes_no_confidence(output: str):
+    tagger = random_tagger(output=output)
+    found = [each.tag_tokens(drawn(60)) for each in (tagger, tagger.at(outside_penalty=3.0))]
+    sure = [
+        {
+            (n, entity.type, entity.first, entity.last): entity.confidence
+            for n, e in enumerate(each)
+            for entity in e.entities
+        }
+        for each in found
+    ]
+    both = sure[0].keys() & sure[1].keys()
+    assert len(sure[1]) > 1.05 * len(sure[0])
+    assert len(both) > 0.5 * len(sure[0])
+    assert {place: sure[0][place] for place in both} == {place: sure[1][place] for place in both}
 
 
+@pytest.mark.parametrize("output", ["crf", "softmax"])
 @pytest.mark.parametrize("penalty", [-0.5, 0.0, 1.5])
-def test_the_penalty_on_outside_is_the_one_with_the_highest_f1(penalty: float):
-    tagger = random_tagger()
-    found = tagger.at(outside_penalty=penalty).tag_tokens(drawn())
-    held = [Sentence(one.tokens, spans(one.tags)) for one in found]
+def test_the_penalty_on_outside_is_the_one_with_the_highest_f1(penalty: float, output: str):
+    tagger = random_tagger(output=output)
+    held = [
+        Sentence(one.tokens, spans(one.tags))
+        for one in tagger.at(outside_penalty=penalty).tag_tokens([*drawn(), WORDS * LONGEST])
+    ]
     assert fit_outside_penalty(tagger, held) == penalty
+
+
+def test_one_sentence_asks_for_no_penalty_on_outside():
+    """Of two imagined entities more the penalty would have to be right, or one name would choose it."""
+    tagger = random_tagger()
+    plain, eager = (each.tag_tokens(drawn(60)) for each in (tagger, tagger.at(outside_penalty=1.0)))
+    other = next(two for one, two in zip(plain, eager, strict=True) if len(two.entities) == len(one.entities) + 1)
+    assert fit_outside_penalty(tagger, [Sentence(other.tokens, spans(other.tags))]) == 0.0
     assert fit_outside_penalty(tagger, []) == 0.0
+
+
+def test_a_saved_penalty_is_that_of_the_tagger_that_is_loaded(tagged: Path, tmp_path: Path):
+    folder = shutil.copytree(tagged / "model", tmp_path / "m")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["facts"]["outside_penalty"] = -50.0
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"sha256": digest_of(manifest)}))
+    sentences = drawn(20)
+    counts = [
+        sum(len(one.entities) for one in Tagger.load(path).tag_tokens(sentences)) for path in (tagged / "model", folder)
+    ]
+    assert counts[0] > counts[1] == 0
 
 
 def test_a_handful_of_right_answers_makes_no_certainty():

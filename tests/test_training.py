@@ -310,23 +310,28 @@ def test_twenty_kills_at_random_moments_end_with_the_same_weights(tmp_path: Path
     options = {"epochs": 30, "evaluate_steps": 15}
     train_translator(small(tsv, tmp_path / "whole", **options))
     seed = random.randrange(10**6)
-    draw = random.Random(seed)
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    draw, environment = random.Random(seed), os.environ | {"OMP_NUM_THREADS": "1"}
     words = [sys.executable, *command(tsv, tmp_path / "broken", **options)]
-    start_up = math.inf  # seconds until training has gone on, at the quickest so far
+    start_up = gap = math.inf  # seconds until training has gone on, and from a save to the next, at the quickest so far
+
+    def gone_on(process: subprocess.Popen[bytes], before: int) -> float:
+        since = time.monotonic()
+        while saved(tmp_path / "broken") == before and time.monotonic() < since + 120:
+            assert process.poll() is None, f"seed {seed}"
+            time.sleep(0.002)
+        return time.monotonic() - since
+
     for kill in range(20):
-        before, since = saved(tmp_path / "broken"), time.monotonic()
+        before = saved(tmp_path / "broken")
         process = subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL)
-        if kill < 2 or kill % 2:  # in the training, which has gone on by a save or a few: all kills are before its end
-            while saved(tmp_path / "broken") == before:
-                assert process.poll() is None, f"ended before kill {kill + 1} (seed {seed})"
-                time.sleep(0.005)
-            start_up = min(start_up, time.monotonic() - since)
-            time.sleep(draw.uniform(0, 0.1))
+        if kill < 2 or kill % 2:  # in training, soon after it has gone on, so that all kills are before its end
+            start_up = min(start_up, gone_on(process, before))
+            gap = min(gap, gone_on(process, saved(tmp_path / "broken")))
+            time.sleep(draw.uniform(0, gap))
         else:
             time.sleep(draw.uniform(0, start_up))
         process.kill()
-        assert process.wait() == -signal.SIGKILL, f"ended before kill {kill + 1} (seed {seed})"
+        assert process.wait() == -signal.SIGKILL, f"seed {seed}"
     subprocess.run(words, env=environment, stderr=subprocess.DEVNULL, check=True)
     assert result(tmp_path / "whole") == result(tmp_path / "broken"), f"seed {seed}"
 

@@ -322,14 +322,20 @@ def wait_for_a_step(process: subprocess.Popen[str], folder: Path) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_the_state_and_the_same_command_goes_on(run, trained: Path, tmp_path: Path, number: int):
+@pytest.mark.parametrize(
+    ("number", "more", "again"),
+    [
+        (signal.SIGINT, [], "the same command"),
+        (signal.SIGTERM, [], "the same command"),
+        (signal.SIGINT, ["--no-resume"], "the command with --resume"),
+    ],
+)
+def test_a_signal_saves_the_state_and_the_same_command_goes_on(
+    run, trained: Path, tmp_path: Path, number: int, more: list[str], again: str
+):
     folder = tmp_path / "m"
     endless = {"max_steps": 100_000, "epochs": 100_000, "evaluate_steps": 1000}
-    command = words(trained, folder, **endless, save_minutes=1000)  # so that only the signal saves
-    anew = number == signal.SIGINT
-    command += ["--no-resume"] if anew else []
-    process = begin(command)
+    process = begin([*words(trained, folder, **endless, save_minutes=1000), *more])  # so that only the signal saves
     try:
         wait_for_a_step(process, folder)
         process.send_signal(number)
@@ -339,11 +345,8 @@ def test_a_signal_saves_the_state_and_the_same_command_goes_on(run, trained: Pat
     assert (process.returncode, out) == (130, "")
     assert "Traceback" not in err
     last = err.splitlines()[-1]
-    assert re.fullmatch(
-        r"nlpseq: Stopped at step [\d,]+ of 100,000; the state is saved, the same command goes on from there\."
-        + r" Leave out --no-resume then\." * anew,
-        last,
-    )
+    said = rf"nlpseq: Stopped at step [\d,]+ of 100,000; the state is saved, {again} goes on from there\."
+    assert re.fullmatch(said, last)
     saved = torch.load(state_folder(folder) / "state.pt", weights_only=True)
     assert f"{saved['step']:,}" in last
     assert not (folder / MANIFEST).exists()

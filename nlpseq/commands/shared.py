@@ -100,8 +100,11 @@ def run_training(
         with training():
             train = getattr(import_module(module), name)
             train(config, watch=watching(config.run.out, tensorboard=tensorboard))
-    except Interrupted as stopped:  # the same command would begin anew once more
-        raise stopped if config.compute.resume else Interrupted(f"{stopped} Leave out --no-resume then.") from None
+    except Interrupted as stopped:
+        if config.compute.resume:
+            raise
+        said = str(stopped).replace("the same command goes on", "the command with --resume goes on")
+        raise Interrupted(said) from None
 
 
 def watching(out: str | None, *, tensorboard: bool) -> Watch:
