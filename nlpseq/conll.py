@@ -20,7 +20,7 @@ def conll_table(path: Path, wanted: Sequence[str] | None) -> Table:
     places = {"tokens": 0, "tags": -1} | {name: int(name) - 1 for name in wanted or () if name.isdecimal()}
     for name, place in places.items():
         if name.isdecimal() and place < 0:
-            raise fault(name, "be the number of a column, 1 for the first", "is none", str(path))
+            raise fault("column", "be a number, 1 for the first", f"is {name}", str(path))
     columns = pick(wanted or ("tokens", "tags"), tuple(places), str(path))
 
     def scan() -> Iterator[Record]:

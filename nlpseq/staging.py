@@ -92,8 +92,9 @@ def train_stage(
     with _first_alone(world):  # which may have to fetch the corpus
         wanted = _wanted(config, columns, reads)
     with folders.held(folder) if world.rank == 0 else nullcontext():
+        told = f"The report is {folder / 'report.html'}."
         if folders.finished(folder, stage, wanted=wanted, replace=replace, first=opened):
-            watch(Event("note", f"{folder} holds this very run, finished; nothing to do."))
+            told = f"{folder} holds this very run, finished; nothing to do."
         else:
             with _first_alone(world):
                 if world.rank == 0:
@@ -105,6 +106,7 @@ def train_stage(
                 distributed.destroy_process_group()
         if world.rank == 0:
             folders.release(folder, wanted)
+            watch(Event("note", told))
 
 
 def _wanted(config: StageConfig, columns: Sequence[str | None], reads: Mapping[str, str | None]) -> dict[str, Any]:

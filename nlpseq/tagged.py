@@ -104,6 +104,7 @@ def sentences(
     CorpusError, with file and line, for rows that are no tagged sentence, and, unless `repair`, after the last row,
     where anything was not legal.
     """
+    tagged = False
     for index, (tokens, marks) in enumerate(_rows(source, split)):
         tally.rows += 1
         if tally.rows % TOLD_EVERY == 0:
@@ -111,8 +112,9 @@ def sentences(
         if not tokens:
             tally.empty += 1
             continue
+        tagged = isinstance(marks, list)
         if isinstance(marks, list):
-            entities, wrong = spans(marks), [_shown(marks, place) for place in illegal_places(marks, scheme)]
+            entities, wrong = spans(marks), [_shown(tokens, marks, place) for place in illegal_places(marks, scheme)]
         else:
             entities, wrong = marks
         tally.illegal += len(wrong)
@@ -120,9 +122,12 @@ def sentences(
             tally.first.append(f"{wrong[0]} ({split.where(index)})")
         yield Sentence(tokens, entities)
     if tally.illegal and not repair:
-        must = f"be legal {scheme.upper()} (--illegal repair reads them as conlleval does)"
-        more = f"not so in {tally.illegal:,} places, the first: {tally.first[0]}"
-        raise CorpusError(sentence(source.tags, must, more, quote=False))
+        how = "--scheme names another, --illegal repair reads them as conlleval does"
+        must = (
+            f"be legal {scheme.upper()} ({how})" if tagged else "mark whole tokens once (--illegal repair makes it so)"
+        )
+        more = f"not so in {tally.illegal:,} place(s), the first: {tally.first[0]}"
+        raise CorpusError(sentence(_called(source.tags), must, more, quote=False))
 
 
 def may_lack_types(source: TaggedCorpus, split: str, *, repair: bool) -> bool:
@@ -142,10 +147,15 @@ def pieces(tokens: Sequence[str], longest: int) -> list[int]:
     return [*cuts, len(tokens)]
 
 
-def _shown(tags: Sequence[str], place: int) -> str:
+def _shown(tokens: Sequence[str], tags: Sequence[str], place: int) -> str:
     if place == len(tags):
         return f"{tags[-1]} at the end of a sentence"
-    return f"{tags[place]} behind {tags[place - 1] if place else 'the start of a sentence'}"
+    before = tags[place - 1] if place else "the start of a sentence"
+    return f'{tags[place]} behind {before}, token {place + 1}, "{tokens[place][:40]}"'
+
+
+def _called(column: str) -> str:
+    return f"column {column}" if column.isdecimal() else column
 
 
 _Spans = tuple[list[Span], list[str]]
@@ -157,13 +167,13 @@ def _rows(source: TaggedCorpus, split: Split) -> Iterator[tuple[list[str], list[
         tokens, marks = row[source.tokens], row[source.tags]
         if isinstance(tokens, str):
             if not isinstance(marks, list | None):
-                raise fault(source.tags, "be a list of spans", f"is {marks}", split.where(index))
+                raise fault(_called(source.tags), "be a list of spans", f"is {marks}", split.where(index))
             yield _from_text(tokens, marks, lambda: split.where(index))  # noqa: B023 - called before the next row
             continue
         tokens, marks = tokens or [], marks or []
         problem = _problem(tokens, marks, source)
         if problem:
-            raise fault(source.tags, problem[0], problem[1], split.where(index))
+            raise fault(_called(source.tags), problem[0], problem[1], split.where(index))
         yield list(tokens), list(marks)
 
 

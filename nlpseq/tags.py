@@ -52,15 +52,16 @@ def type_of(tag: str) -> str:
 
 
 def detect(sequences: Iterable[Sequence[str]]) -> Scheme:
-    """Return the scheme that sequences of tags are written in; of IOB1 and IOB2 the one that fits more entities."""
-    begun = {"B": 0, "I": 0}
+    """Return the scheme that sequences of tags are written in: the one by which the fewest places are not legal.
+
+    Of equal ones IOB2 is first, then IOB1.
+    """
+    schemes: tuple[Scheme, ...] = ("iob2", "iob1", "iobes")
+    wrong = dict.fromkeys(schemes, 0)
     for tags in sequences:
-        for before, tag in pairwise([OUTSIDE, *tags]):
-            if tag[0] in "ES":
-                return "iobes"
-            if tag != OUTSIDE and type_of(before) != type_of(tag):
-                begun[tag[0]] += 1
-    return "iob1" if begun["I"] > begun["B"] else "iob2"
+        for scheme in schemes:
+            wrong[scheme] += len(illegal_places(tags, scheme))
+    return min(schemes, key=lambda scheme: wrong[scheme])
 
 
 def follows(before: str, tag: str, scheme: Scheme) -> bool:

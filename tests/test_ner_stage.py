@@ -257,7 +257,7 @@ def test_an_unknown_tag_at_evaluation_is_one_sentence(tagged: Path, run, tmp_pat
     (tmp_path / "a.conll").write_text("Ada I-PER\nx B-PER\n\nb O\n\nc I-LOC\nd I-PER\n")
     outcome = run(*common, "--scheme", "iob2")
     assert (outcome.code, len(outcome.sentences)) == (2, 1)
-    assert "not so in 3 places, the first: I-PER behind the start of a sentence" in outcome.sentences[0]
+    assert "not so in 3 place(s), the first: I-PER behind the start of a sentence" in outcome.sentences[0]
     outcome = run(*common, "--scheme", "iob2", "--illegal", "repair")
     assert (outcome.code, outcome.sentences) == (0, [])
     assert "illegal_repaired: 3" in outcome.out
@@ -272,7 +272,7 @@ def test_an_evaluation_reads_as_the_training_did_unless_it_is_told_otherwise(run
     outcome = run(*common)
     assert (outcome.code, outcome.sentences) == (0, [])
     assert "illegal_repaired: 9" in outcome.out
-    assert "not so in 9 places, the first: I-LOC behind B-PER" in run(*common, "--illegal", "refuse").sentences[0]
+    assert "not so in 9 place(s), the first: I-LOC behind B-PER" in run(*common, "--illegal", "refuse").sentences[0]
     assert 'one is "x"' in run(*common, "--tags", 2).sentences[0]
 
 

@@ -90,7 +90,9 @@ def test_json_lines_with_spans_in_characters(tmp_path: Path, mark):
 def test_spans_that_cut_tokens_are_refused_or_repaired(tmp_path: Path, marks, entities, said):
     lines = [{"text": "Ada Lee left", "entities": marks}, {"text": "Go", "entities": []}, {"text": "b", "entities": []}]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
-    with pytest.raises(CorpusError, match=rf"not so in 1 places, the first: {said} \(.*a\.jsonl, line 1\)"):
+    with pytest.raises(
+        CorpusError, match=rf"mark whole tokens once .*not so in 1 place\(s\), the first: {said} \(.*a\.jsonl, line 1\)"
+    ):
         read(tmp_path / "a.jsonl")
     tally = Tally()
     assert read(tmp_path / "a.jsonl", repair=True, tally=tally)[1][0].entities == entities
@@ -100,9 +102,8 @@ def test_spans_that_cut_tokens_are_refused_or_repaired(tmp_path: Path, marks, en
 def test_illegal_tags_are_refused_with_their_number_and_place_or_repaired_and_counted(tmp_path: Path):
     rows = [*ROWS[:3], (None, None), ("in", "O"), ("Rome", "I-LOC"), ("x", "I-PER"), (None, None), ("Go", "B-X")]
     path = write_conll(tmp_path / "a.conll", rows)
-    said = (
-        r"`tags` must be legal IOB2 \(--illegal repair .*\), but is not so in 2 places, .*: I-LOC behind O \(.*line 5\)"
-    )
+    where = r"I-LOC behind O, token 2, \"Rome\" \(.*line 5\)"
+    said = rf"`tags` must be legal IOB2 \(--scheme .*\), but is not so in 2 place\(s\), .*: {where}"
     with pytest.raises(CorpusError, match=said):
         read(path, scheme="iob2")
     tally = Tally()
@@ -141,7 +142,7 @@ def test_rows_that_are_no_tagged_sentences_are_named_by_file_and_line(tmp_path: 
 
 def test_columns_that_are_not_there(tmp_path: Path):
     for asked in ({"tokens": "0"}, {"tags": "0"}, {"tokens": "1", "tags": "0"}):
-        with pytest.raises(CorpusError, match=r"`0` must be the number of a column, 1 for the first, but is none"):
+        with pytest.raises(CorpusError, match=r"`column` must be a number, 1 for the first, but is 0"):
             read(write_conll(tmp_path / "a.conll"), **asked)
     (tmp_path / "a.tsv").write_text("left\tright\na\tb\n")
     with pytest.raises(CorpusError, match=r"`tokens` must be a column of a.tsv \(left, right\), but is absent"):

@@ -45,6 +45,11 @@ def test_a_corpus_without_entities_is_as_good_as_iob2():
     assert detect([["O", "O"], []]) == "iob2"
 
 
+def test_one_wrong_tag_makes_no_other_scheme():
+    assert detect([["B-X", "I-X", "O", "B-X"], ["E-X", "O", "B-X", "I-X"]]) == "iob2"
+    assert detect([["S-X", "O", "I-X"], ["B-X", "E-X", "S-Y"]]) == "iobes"
+
+
 @pytest.mark.parametrize(
     ("scheme", "tags", "places"),
     [
