@@ -298,7 +298,7 @@ def test_prompts_with_unseen_characters_are_warned_of_once(verses, tmp_path):
     options = {"max_steps": 2, "evaluate_steps": 1, "prompts": "the \u2603|\u2603"}
     train_lm(small(verses, tmp_path / "m", **options), watch=lambda e: said.append(e.text))
     assert said.count("warning: 2 characters of the prompts never seen in training, read as [UNK]") == 1
-    assert sum("of the prompts" in text for text in said) == 1
+    assert sum("prompts" in text.replace(str(tmp_path), "") for text in said) == 1
 
 
 def test_speed_is_said_of_the_units(verses, tmp_path):
