@@ -89,16 +89,15 @@ check: .venv/.dev
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m mypy
 
+# One process of tests for each core; those of one file stay together, for they share trained models.
 test: .venv/.dev
-	$(VENV_PYTHON) -m pytest
+	$(VENV_PYTHON) -m pytest --numprocesses auto --dist loadfile
 
 bench: .venv/.dev
 	$(VENV_PYTHON) tests/benchmarks/run.py
 
-# All parts run, whatever one of them finds.
 campaign: .venv/.dev
-	@failed=0; for part in kill disk damage fuzz load; do \
-	    $(VENV_PYTHON) tests/campaign/$$part.py $(CAMPAIGN) || failed=1; done; exit $$failed
+	$(VENV_PYTHON) tests/campaign/run.py $(CAMPAIGN)
 
 clean:
 	rm -rf build

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from nlpseq.errors import UsageError, refuse_other_than_texts, sentence
 from nlpseq.labelled import cut, readable
 from nlpseq.nn.classifier import ClassifierDropout, ClassifierShape, Convolution, TextClassifier
 from nlpseq.settings import SentimentConfig
+from nlpseq.threads import side_by_side
 from nlpseq.tokenizer import Tokenizer
 from nlpseq.training import choose_device, float32
 from nlpseq.vocab import PAD
@@ -151,19 +153,25 @@ class SentimentClassifier:
 
     def answer(self, ids: Sequence[Sequence[int]], *, explain: bool = False) -> list[_Answer]:
         """Return what the network says of texts as ids, none of them empty, those of one padded length together."""
-        answers: dict[int, _Answer] = {}
-        for group in alike([-(-len(each) // STRIDE) * STRIDE for each in ids], ROWS[self.device.type]):
+
+        def told(group: list[int]) -> list[_Answer]:
             tokens, lengths = self._padded([ids[number] for number in group])
-            with torch.inference_mode(), float32():
+            with torch.inference_mode():
                 logits = self.model(tokens, lengths).cpu()
                 best = logits.topk(2).values
                 for row in (best[:, 0] - best[:, 1] < _TIE).nonzero()[:, 0].tolist():
                     logits[row] = self.model(tokens[row : row + 1], lengths[row : row + 1])[0].cpu()
-            weights = self._weighed(tokens, lengths, logits.argmax(1, keepdim=True)) if explain else None
-            for row, number in enumerate(group):
-                told = [] if weights is None else weights[row, : len(ids[number])].tolist()
-                answers[number] = _Answer(logits[row], told)
-        return [answers[number] for number in range(len(ids))]
+            if not explain:
+                return [_Answer(row, []) for row in logits]
+            weights = self._weighed(tokens, lengths, logits.argmax(1, keepdim=True)).tolist()
+            sizes = [len(ids[number]) for number in group]
+            return [_Answer(row, each[:size]) for row, each, size in zip(logits, weights, sizes, strict=True)]
+
+        groups = alike([-(-len(each) // STRIDE) * STRIDE for each in ids], ROWS[self.device.type])
+        with float32():
+            found = [answer for some in side_by_side(told, groups, self.device) for answer in some]
+        order = np.argsort([number for group in groups for number in group])
+        return [found[place] for place in order]
 
     def _padded(self, ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Return texts of one padded length as tokens (B, S), and their lengths (B,)."""
@@ -175,7 +183,9 @@ class SentimentClassifier:
     def _weighed(self, tokens: Tensor, lengths: Tensor, best: Tensor) -> Tensor:
         """Return how much each token speaks for its row's label (B, S), in logits; best: (B, 1), the labels."""
         vectors = self.model.embed(tokens).detach().requires_grad_()
-        with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # cuDNN has gradients in training only
+        # cuDNN has gradients in training only. Its flag is the process': untouched where steps are side by side.
+        flags = torch.backends.cudnn.flags(enabled=False) if self.device.type == "cuda" else nullcontext()
+        with torch.enable_grad(), flags:
             logits = self.model.read(vectors, lengths)
             chosen = logits.gather(1, best.to(logits.device)).sum()
             margin = chosen - (logits.sum() - chosen) / (logits.shape[1] - 1)

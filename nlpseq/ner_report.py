@@ -52,7 +52,7 @@ def fit_outside_penalty(tagger: Tagger, held: Sequence[Sentence]) -> float:
     def f1(nats: float) -> float:
         found = [[OUTSIDE]] * len(parts)
         for group, lattice in lattices:
-            rows = tagger.best(lattice, nats)[: len(group)].tolist()
+            rows = tagger.best(lattice, nats).tolist()
             for number, path in zip(group, rows, strict=True):
                 found[number] = [tagger.lexicon.tags[tag] for tag in path[: len(wanted[number])]]
         return f1_value(found, wanted)
@@ -75,7 +75,7 @@ def fit_span_temperature(tagger: Tagger, held: Sequence[Sentence]) -> float:
 
     def answers(temperature: float) -> Iterator[tuple[float, bool]]:
         for group, lattice in lattices:
-            for number, path in zip(group, tagger.read(lattice, len(group), temperature), strict=True):
+            for number, path in zip(group, tagger.read(lattice, temperature), strict=True):
                 for one in spans([tagger.lexicon.tags[tag] for tag in path.tags]):
                     yield path.confidence(one.start, one.end), one in wanted[number]
 

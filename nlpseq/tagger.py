@@ -24,6 +24,7 @@ from nlpseq.tagged import Sentence, pieces
 from nlpseq.tagged_ids import Lexicon
 from nlpseq.tags import OUTSIDE, follows, spans, to_tags
 from nlpseq.text import Token, tokenize
+from nlpseq.threads import side_by_side
 from nlpseq.training import choose_device, float32
 from nlpseq.vocab import UNK
 from nlpseq.weights import unpack_weights
@@ -39,6 +40,7 @@ WORDS = MappingProxyType({"cpu": 16, "cuda": 64})
 STRIDE = 8  # lengths are padded to a multiple of it, so that they depend on the sentence or word alone
 LONGEST = 500  # tokens of a piece: longer sentences are tagged in pieces
 _AT_ONCE = 4096  # pieces whose words are held together
+_GROUPS = 16  # passes whose lattices are summed up together
 
 
 class Entity(NamedTuple):
@@ -201,7 +203,7 @@ class Tagger:
             block = parts[begin : begin + _AT_ONCE]
             found: dict[int, TagPath] = {}
             for group, lattice in self.lattices(block):
-                found |= zip(group, self.read(lattice, len(group), self.temperature), strict=True)
+                found |= zip(group, self.read(lattice, self.temperature), strict=True)
             yield from (found[number] for number in range(len(block)))
 
     def best(self, lattice: Lattice, outside_penalty: float) -> Tensor:
@@ -209,8 +211,8 @@ class Tagger:
         return best_paths(lattice.lowered(self.lexicon.tags.index(OUTSIDE), outside_penalty))
 
     @torch.inference_mode()
-    def read(self, lattice: Lattice, count: int, temperature: float) -> list[TagPath]:
-        """Return the best path of each of the first `count` rows, and what makes the probabilities of its spans.
+    def read(self, lattice: Lattice, temperature: float) -> list[TagPath]:
+        """Return the best path of each row, and what makes the probabilities of its spans.
 
         These are shares of the legal paths, also where each tag is taken by itself: an entity stands in one of them.
         """
@@ -221,58 +223,67 @@ class Tagger:
             marks = torch.tensor(legal, device=tags.device)
             chain = Chain(_moves(self.lexicon.tags).to(tags.device), trained=False)
             lattice = chain.lattice(lattice.emissions, lattice.lengths)
-        return _read(lattice.cooled(temperature), tags, marks, count)
+        return _read(lattice.cooled(temperature), tags, marks)
 
     @torch.inference_mode()
     def lattices(self, parts: Sequence[Sequence[str]]) -> Iterator[tuple[list[int], Lattice]]:
-        """Yield the scores of pieces in groups of at most ROWS with one padded length: their numbers and the lattice.
+        """Yield the scores of pieces in groups with one padded length: their numbers and the lattice.
 
-        parts: none of them empty. A group is filled up with rows that mean nothing.
+        parts: none of them empty.
         """
+        if not parts:
+            return
         numbers: dict[str, int] = {}
         ids = [[numbers.setdefault(token, len(numbers)) for token in part] for part in parts]
         spellings = [self.lexicon.spelling(token) for token in numbers]
-        rows = torch.tensor([one[0] for one in spellings], device=self.device)
-        spelt = self._spelt([one[1:] for one in spellings])
-        count = ROWS[self.device.type]
-        for group in alike([_padded(len(part)) for part in parts], count):
-            width = _padded(len(parts[group[0]]))
-            words = np.zeros((count, width), np.int64)
-            for place, number in enumerate(group):
-                words[place, : len(parts[number])] = ids[number]
-            lengths = [len(parts[number]) for number in group] + [1] * (count - len(group))
-            sizes = torch.tensor(lengths, device=self.device)
-            index = torch.from_numpy(words).to(self.device)
-            with float32():
-                scores = self.model(rows[index], spelt[index], sizes)
-            yield group, self.model.chain.lattice(scores, sizes)
+        known = torch.tensor([one[0] for one in spellings], device=self.device)
+        with float32():
+            spelt = self._spelt([one[1:] for one in spellings])
+            groups = alike([_padded(len(part)) for part in parts], ROWS[self.device.type])
+
+            @torch.inference_mode()  # each thread has its own
+            def scores(group: list[int]) -> Tensor:
+                index, sizes = self._table([ids[number] for number in group], ROWS[self.device.type])
+                return self.model(known[index], spelt[index], sizes)[: len(group)]  # type: ignore[no-any-return]
+
+            found = side_by_side(scores, groups, self.device)
+        # Sums over paths are taken row by row, not by matrix products, so that any number of rows gives the same.
+        for some in alike([one.shape[1] for one in found], _GROUPS):
+            group = [number for place in some for number in groups[place]]
+            sizes = torch.tensor([len(parts[number]) for number in group], device=self.device)
+            yield group, self.model.chain.lattice(torch.cat([found[place] for place in some]), sizes)
 
     def _spelt(self, letters: Sequence[Sequence[int]]) -> Tensor:
         """Return what the characters of words give, (U, F)."""
-        found, count = torch.empty(0), WORDS[self.device.type]
-        for group in alike([_padded(len(one)) for one in letters], count):
-            table = np.zeros((count, _padded(len(letters[group[0]]))), np.int64)
-            for place, number in enumerate(group):
-                table[place, : len(letters[number])] = letters[number]
-            sizes = torch.tensor([len(letters[n]) for n in group] + [1] * (count - len(group)), device=self.device)
-            with float32():
-                features = self.model.spell(torch.from_numpy(table).to(self.device), sizes)
-            if not len(found):
-                found = features.new_empty(len(letters), features.shape[1])
-            found[torch.tensor(group, device=self.device)] = features[: len(group)]
-        return found
+        groups = alike([_padded(len(one)) for one in letters], WORDS[self.device.type])
+
+        @torch.inference_mode()
+        def features(group: list[int]) -> Tensor:
+            return self.model.spell(*self._table([letters[n] for n in group], WORDS[self.device.type]))[: len(group)]
+
+        found = torch.cat(side_by_side(features, groups, self.device))
+        order = torch.tensor([number for group in groups for number in group], device=self.device)
+        return torch.empty_like(found).index_copy_(0, order, found)
+
+    def _table(self, rows: Sequence[Sequence[int]], count: int) -> tuple[Tensor, Tensor]:
+        """Return ids as (count, padded length) and the rows' lengths; further rows mean nothing."""
+        table = np.zeros((count, _padded(max(map(len, rows)))), np.int64)
+        for place, row in enumerate(rows):
+            table[place, : len(row)] = row
+        sizes = torch.tensor([len(row) for row in rows] + [1] * (count - len(rows)), device=self.device)
+        return torch.from_numpy(table).to(self.device), sizes
 
 
-def _read(lattice: Lattice, tags: Tensor, marks: Tensor, count: int) -> list[TagPath]:
-    """Return the first `count` rows of tags, with the sums along `marks`; both (B, T)."""
+def _read(lattice: Lattice, tags: Tensor, marks: Tensor) -> list[TagPath]:
+    """Return the rows of tags with the sums along `marks`; both (B, T)."""
     before, behind, total = sums(lattice)
     own = lattice.emissions.gather(2, marks[..., None])[..., 0]
     steps = path_scores(lattice, marks).double().cumsum(1)
     ahead = behind.gather(2, marks[..., None])[..., 0] - own
     ends = lattice.ends[marks.gather(1, (lattice.lengths - 1)[:, None])[:, 0]]
     # All at once, as each look at a tensor waits for the device.
-    table = torch.stack([tags, before.gather(2, marks[..., None])[..., 0], ahead, steps])[:, :count].cpu().numpy()
-    whole = torch.stack([lattice.lengths, total, ends])[:, :count].tolist()
+    table = torch.stack([tags, before.gather(2, marks[..., None])[..., 0], ahead, steps]).cpu().numpy()
+    whole = torch.stack([lattice.lengths, total, ends]).tolist()
     found = []
     for row, (length, sum_of_all, end) in enumerate(zip(*whole, strict=True)):
         path, first, last, summed = table[:, row, : int(length)]

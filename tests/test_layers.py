@@ -25,6 +25,7 @@ LAYERS = [
     {"batches", "losses", "search", "nn"},
     {
         "vectors",
+        "threads",
         "weights",
         "pretrained",
         "training",

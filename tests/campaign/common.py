@@ -21,7 +21,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -82,6 +82,7 @@ class Command:
             sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
             from nlpseq.cli import main
 
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # not this process' own, until the command has set its own
             before()
             main(words)
             code = 0
@@ -126,15 +127,19 @@ def training(corpus: Path, out: Path, *options: object) -> list[object]:
 
 def stopped(words: Sequence[object], out: Path) -> Path:
     """The folder of a training that was killed half-way, with its state saved."""
-    command = Command(words)
-    while command.running:
-        saved = any(out.glob("resume/*/state.pt"))
-        if saved and next(out.glob("resume/*/metrics.jsonl")).read_bytes().count(b"\n") >= 4:
-            command.kill(signal.SIGKILL)
-        time.sleep(0.003)
-    ended = command.wait()
-    assert ended.code == -signal.SIGKILL, ended.err
-    return out
+    while True:
+        command = Command(words)
+        while command.running:
+            with suppress(OSError):  # not there yet, or no more
+                state = state_folder(out)
+                if state and (state / "state.pt").exists() and (state / "metrics.jsonl").read_bytes().count(b"\n") >= 4:
+                    command.kill(signal.SIGKILL)
+            time.sleep(0.003)
+        ended = command.wait()
+        if ended.code == -signal.SIGKILL:
+            return out
+        assert ended.code == 0, ended.err
+        shutil.rmtree(out)  # on a busy machine it was at its end before it was looked at
 
 
 def import_all() -> None:

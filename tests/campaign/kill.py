@@ -128,7 +128,7 @@ class Campaign:
         expected, _ = self.reference(VARIANTS[0])
         out = self.folder / "two"
         first = Command(training(self.corpus, out, *VARIANTS[0]))
-        while first.running and not (out / ".lock").exists():
+        while first.running and not state_folder(out):  # .lock may be there before it is locked
             time.sleep(0.003)
         refused = 0
         while not first.kill(signal.SIGSTOP) and first.running:  # so that it cannot be finished before the second asks
