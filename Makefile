@@ -49,7 +49,7 @@ Targets
   make all         every stage, and build/index.html with links to all reports
   make setup       .venv with everything in it; the others do this by themselves
   make check       ruff and mypy
-  make test        the tests, two minutes
+  make test        the tests, two to four minutes
   make bench       the benchmarks
   make campaign    kills, full disks, damage, fuzz, load: an hour; with CAMPAIGN=--short minutes
   make clean       removes build/ and all models in it; make distclean removes .venv too
