@@ -155,23 +155,31 @@ class SentimentClassifier:
         """Return what the network says of texts as ids, none of them empty, those of one padded length together."""
 
         def told(group: list[int]) -> list[_Answer]:
-            tokens, lengths = self._padded([ids[number] for number in group])
-            with torch.inference_mode():
-                logits = self.model(tokens, lengths).cpu()
-                best = logits.topk(2).values
-                for row in (best[:, 0] - best[:, 1] < _TIE).nonzero()[:, 0].tolist():
-                    logits[row] = self.model(tokens[row : row + 1], lengths[row : row + 1])[0].cpu()
-            if not explain:
-                return [_Answer(row, []) for row in logits]
-            weights = self._weighed(tokens, lengths, logits.argmax(1, keepdim=True)).tolist()
-            sizes = [len(ids[number]) for number in group]
-            return [_Answer(row, each[:size]) for row, each, size in zip(logits, weights, sizes, strict=True)]
+            with torch.inference_mode(False), torch.autocast(self.device.type, enabled=False):  # in whatever thread
+                tokens, lengths = self._padded([ids[number] for number in group])
+                logits = self._logits(tokens, lengths)
+                if not explain:
+                    return [_Answer(row, []) for row in logits]
+                weights = self._weighed(tokens, lengths, logits.argmax(1, keepdim=True)).tolist()
+                sizes = [len(ids[number]) for number in group]
+                return [_Answer(row, each[:size]) for row, each, size in zip(logits, weights, sizes, strict=True)]
 
         groups = alike([-(-len(each) // STRIDE) * STRIDE for each in ids], ROWS[self.device.type])
+        few = len(groups) < torch.get_num_threads()  # a step of this size gains by a second thread, but by a step more
         with float32():
-            found = [answer for some in side_by_side(told, groups, self.device) for answer in some]
+            some = map(told, groups) if few else side_by_side(told, groups, self.device)
+            found = [answer for each in some for answer in each]
         order = np.argsort([number for group in groups for number in group])
         return [found[place] for place in order]
+
+    @torch.no_grad()
+    def _logits(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """Return the logits of texts of one padded length, (B, C), on the CPU; near ties as of the text alone."""
+        logits = self.model(tokens, lengths).cpu()
+        best = logits.topk(2).values
+        for row in (best[:, 0] - best[:, 1] < _TIE).nonzero()[:, 0].tolist():
+            logits[row] = self.model(tokens[row : row + 1], lengths[row : row + 1])[0].cpu()
+        return logits  # type: ignore[no-any-return]
 
     def _padded(self, ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Return texts of one padded length as tokens (B, S), and their lengths (B,)."""

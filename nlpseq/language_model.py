@@ -184,7 +184,7 @@ class LanguageModel:
 
 def writing(**settings: Any) -> WritingConfig:
     """Return checked settings of how text is written; UsageError for what cannot be."""
-    return from_plain(WritingConfig, settings, "given in Python")
+    return from_plain(WritingConfig, settings, where="")
 
 
 def _ended(ids: Iterator[int] | Sequence[int], how: WritingConfig) -> Iterator[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -39,8 +39,9 @@ ROWS = MappingProxyType({"cpu": 8, "cuda": 32})
 WORDS = MappingProxyType({"cpu": 16, "cuda": 64})
 STRIDE = 8  # lengths are padded to a multiple of it, so that they depend on the sentence or word alone
 LONGEST = 500  # tokens of a piece: longer sentences are tagged in pieces
-_AT_ONCE = 4096  # pieces whose words are held together
-_GROUPS = 16  # passes whose lattices are summed up together
+_AT_ONCE = 2048  # pieces whose words and scores are held together
+_GROUPS = 16  # passes whose lattices are summed up together …
+_SCORES = 1 << 18  # … if they have no more scores than this, as a step of the sums is the tags' number times as large
 
 
 class Entity(NamedTuple):
@@ -241,7 +242,7 @@ class Tagger:
             spelt = self._spelt([one[1:] for one in spellings])
             groups = alike([_padded(len(part)) for part in parts], ROWS[self.device.type])
 
-            @torch.inference_mode()  # each thread has its own
+            @_plainly
             def scores(group: list[int]) -> Tensor:
                 index, sizes = self._table([ids[number] for number in group], ROWS[self.device.type])
                 return self.model(known[index], spelt[index], sizes)[: len(group)]  # type: ignore[no-any-return]
@@ -249,15 +250,17 @@ class Tagger:
             found = side_by_side(scores, groups, self.device)
         # Sums over paths are taken row by row, not by matrix products, so that any number of rows gives the same.
         for some in alike([one.shape[1] for one in found], _GROUPS):
-            group = [number for place in some for number in groups[place]]
-            sizes = torch.tensor([len(parts[number]) for number in group], device=self.device)
-            yield group, self.model.chain.lattice(torch.cat([found[place] for place in some]), sizes)
+            most = max(1, _SCORES // (ROWS[self.device.type] * found[some[0]][0].numel()))
+            for these in (some[start : start + most] for start in range(0, len(some), most)):
+                group = [number for place in these for number in groups[place]]
+                sizes = torch.tensor([len(parts[number]) for number in group], device=self.device)
+                yield group, self.model.chain.lattice(torch.cat([found[place] for place in these]), sizes)
 
     def _spelt(self, letters: Sequence[Sequence[int]]) -> Tensor:
         """Return what the characters of words give, (U, F)."""
         groups = alike([_padded(len(one)) for one in letters], WORDS[self.device.type])
 
-        @torch.inference_mode()
+        @_plainly
         def features(group: list[int]) -> Tensor:
             return self.model.spell(*self._table([letters[n] for n in group], WORDS[self.device.type]))[: len(group)]
 
@@ -291,6 +294,16 @@ def _read(lattice: Lattice, tags: Tensor, marks: Tensor) -> list[TagPath]:
             summed[-1] -= end
         found.append(TagPath(path.astype(int).tolist(), first, last, summed, sum_of_all))
     return found
+
+
+def _plainly(work: Callable[[list[int]], Tensor]) -> Callable[[list[int]], Tensor]:
+    """Return work that has the modes it needs in whatever thread, and not the caller's autocast."""
+
+    def plain(group: list[int]) -> Tensor:
+        with torch.inference_mode(), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            return work(group)
+
+    return plain
 
 
 def _padded(length: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Thread
 from typing import TypeVar
 
 import torch
@@ -17,17 +17,43 @@ Result = TypeVar("Result")
 def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], device: torch.device) -> list[Result]:
     """Return what `work` makes of each item, in order.
 
-    On a CPU as many items are worked on at a time as torch has threads, each on one thread: steps of a few rows are
-    too small to be shared by two, and so no result depends on the number of threads. On a GPU it is one by one.
+    On a CPU as many items are worked on at a time as torch has threads here, each on one thread, so that no result
+    depends on their number: work must not depend on what a thread has of its own either, as autocast and inference
+    mode. On a GPU it is one by one.
     """
-    if device.type != "cpu":
-        return [work(item) for item in items]
     threads = torch.get_num_threads()
-    try:
+    if device.type != "cpu" or threads == 1:
+        return [work(item) for item in items]
+    results: dict[int, Result] = {}
+    faults: list[BaseException] = []
+    size = min(threads, len(items))
+    places, meeting = iter(range(len(items))), Barrier(size + 1)
+
+    def serve() -> None:
+        torch.get_num_threads()  # a thread's first look takes over the process' number, later ones its own
         torch.set_num_threads(1)
-        if min(threads, len(items)) < 2:
-            return [work(item) for item in items]
-        with ThreadPoolExecutor(min(threads, len(items)), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return list(pool.map(work, items))
-    finally:
-        torch.set_num_threads(threads)
+        meeting.wait()
+        meeting.wait()
+        for place in places:  # shared by all: each place is taken by one
+            try:
+                results[place] = work(items[place])
+            except BaseException as fault:  # raised below
+                faults.append(fault)
+            if faults:
+                return
+
+    crew = [Thread(target=serve, daemon=True) for _ in range(size)]
+    for one in crew:
+        one.start()
+    meeting.wait()
+    torch.set_num_threads(threads)  # theirs stays 1, but it is the process' number that they set as well
+    meeting.wait()
+    try:
+        for one in crew:
+            one.join()
+    except BaseException as fault:  # Ctrl-C
+        faults.append(fault)
+        raise
+    if faults:
+        raise faults[0]
+    return [results[place] for place in range(len(items))]

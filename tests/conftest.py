@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("patient", deadline=None)  # a core may be busy with another file's tests
+settings.load_profile("patient")
 
 SMALL = ["--units", "word", "--hidden-size", "16", "--embed-size", "16", "--device", "cpu", "--threads", "1"]
 
@@ -28,6 +32,25 @@ class Outcome(NamedTuple):
         """What it said of faults; a traceback is never right."""
         assert "Traceback" not in self.err, self.err
         return [line.removeprefix("nlpseq: ") for line in self.err.splitlines() if line.startswith("nlpseq: ")]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """A process of tests for each core that this one may use, which in a container may be fewer than there are."""
+    from nlpseq.training import usable_cores
+
+    return usable_cores()
+
+
+@pytest.fixture(params=[1, 3], ids="{} threads".format)
+def threads(request):
+    """Torch has so many threads for a while."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

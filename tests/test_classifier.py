@@ -87,6 +87,21 @@ def plainly(classifier, ids, place):
         return classifier.classes[int(classifier.model(tokens, lengths)[group.index(place)].argmax())]
 
 
+def test_many_texts_are_answered_by_several_threads_and_in_any_mode(threads):
+    classifier, some = made(), texts(150)
+    torch.set_num_threads(1)
+    by_one = classifier.predict_fully(some, explain=True)
+    torch.set_num_threads(threads)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        others = classifier.predict_fully(some, explain=True) + classifier.predict_fully(some[:1], explain=True)
+    for one, other in zip([*by_one, by_one[0]], others, strict=True):
+        assert one.label == other.label
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-6, rel=0)
+        assert [word for word, _ in one.words] == [word for word, _ in other.words]
+        weights = [weight for _, weight in one.words]
+        assert weights == pytest.approx([weight for _, weight in other.words], abs=1e-4)
+
+
 @every
 def test_an_answer_is_what_the_network_says_of_the_text_alone_and_unpadded(settings):
     classifier = made(**settings)

@@ -59,10 +59,16 @@ def drawn(number: int = 150) -> list[list[str]]:
     ],
     ids=str,
 )
-def test_neighbours_and_order_change_nothing(settings: dict[str, object]):
+def test_neighbours_and_order_and_threads_and_autocast_change_nothing(settings: dict[str, object], threads: int):
     tagger = random_tagger(**settings)
     sentences = drawn()
+    torch.set_num_threads(1)
+    by_one = tagger.tag_tokens(sentences)
+    torch.set_num_threads(threads)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert tagger.tag_tokens(sentences) == by_one
     together = tagger.tag_tokens(sentences)
+    assert together == by_one
     order = random.Random(3).sample(range(len(sentences)), len(sentences))
     shuffled = tagger.tag_tokens([sentences[place] for place in order])
     assert [shuffled[order.index(place)] for place in range(len(sentences))] == together

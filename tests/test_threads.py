@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -43,11 +45,43 @@ def test_the_number_of_threads_is_as_it_was_after_a_fault(count: int):
 
 
 @pytest.mark.usefixtures("two_threads")
-def test_one_alone_and_none_and_another_device_are_done_here():
+def test_a_thread_that_begins_to_use_torch_meanwhile_or_afterwards_is_left_alone():
+    told: list[int] = []
+
+    def look() -> None:
+        told.append(torch.get_num_threads())
+
+    def work(_: int) -> int:
+        other = threading.Thread(target=look)
+        other.start()
+        other.join()
+        return torch.get_num_threads()
+
+    assert side_by_side(work, range(4), CPU) == [1] * 4
+    look()
+    assert told == [2] * 5
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_none_and_another_device_need_no_thread():
     here = threading.current_thread()
-    assert side_by_side(lambda _: (threading.current_thread(), torch.get_num_threads()), [1], CPU) == [(here, 1)]
     assert side_by_side(lambda number: number, [], CPU) == []
     assert side_by_side(lambda _: threading.current_thread(), [1, 2, 3], torch.device("cuda")) == [here] * 3
+
+
+def test_it_works_in_a_thread_that_outlives_the_main_one():
+    code = """
+import threading, time, torch
+from nlpseq.threads import side_by_side
+torch.set_num_threads(2)
+def late():
+    threading.main_thread().join()
+    time.sleep(0.2)
+    print(side_by_side(lambda number: number + 1, [1, 2, 3], torch.device("cpu")))
+threading.Thread(target=late).start()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[2, 3, 4]\n", "")
 
 
 def test_no_result_depends_on_the_number_of_threads():

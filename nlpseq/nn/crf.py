@@ -91,14 +91,15 @@ def sums(lattice: Lattice) -> Sums:
     both = torch.stack([e, reverse(e, lengths)])  # (2, B, T, Y)
     moves = lattice.transitions.double().exp()
     moves = torch.stack([moves, moves.T])[:, None]  # (2, 1, Y, Y)
-    state = both[:, :, 0] + torch.stack([lattice.starts, lattice.ends])[:, None]  # (2, B, Y)
-    states = [state]
+    states = torch.empty_like(both)
+    states[:, :, 0] = state = both[:, :, 0] + torch.stack([lattice.starts, lattice.ends])[:, None]  # (2, B, Y)
+    room = state.new_empty(*state.shape, state.shape[2])  # once: freed in every step it would leave holes in the heap
     for t in range(1, e.shape[1]):
         high = state.amax(2, keepdim=True)
-        shares = (state - high).exp_()[..., None] * moves  # summed up here: a product's rows round by their place
+        shares = torch.mul((state - high).exp_()[..., None], moves, out=room)  # a product's rows round by their place
         state = shares.sum(2).clamp_min_(_LEAST).log_() + high + both[:, :, t]
-        states.append(state)
-    before, back = torch.stack(states, 2)
+        states[:, :, t] = state
+    before, back = states
     last = before.gather(1, (lengths - 1)[:, None, None].expand(-1, 1, e.shape[2]))[:, 0]  # (B, Y)
     return Sums(before, reverse(back, lengths), torch.logsumexp(last + lattice.ends, 1))
 

@@ -70,9 +70,11 @@ class Command:
         self._files[0].seek(0)
         self._started = time.monotonic()
         sys.stdout.flush()
+        ours = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # is not theirs, until the command sets its own
         self.pid = os.fork()
         if not self.pid:
             self._become([str(word) for word in words], before)
+        signal.signal(signal.SIGTERM, ours)
 
     def _become(self, words: list[str], before: Callable[[], object]) -> None:
         code = 70
@@ -82,7 +84,6 @@ class Command:
             sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
             from nlpseq.cli import main
 
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # not this process' own, until the command has set its own
             before()
             main(words)
             code = 0
@@ -127,7 +128,7 @@ def training(corpus: Path, out: Path, *options: object) -> list[object]:
 
 def stopped(words: Sequence[object], out: Path) -> Path:
     """The folder of a training that was killed half-way, with its state saved."""
-    while True:
+    for _ in range(5):
         command = Command(words)
         while command.running:
             with suppress(OSError):  # not there yet, or no more
@@ -140,6 +141,7 @@ def stopped(words: Sequence[object], out: Path) -> Path:
             return out
         assert ended.code == 0, ended.err
         shutil.rmtree(out)  # on a busy machine it was at its end before it was looked at
+    raise AssertionError("five trainings came to their end, and none was seen with its state saved half-way")
 
 
 def import_all() -> None:
