@@ -247,7 +247,7 @@ class Tagger:
                 index, sizes = self._table([ids[number] for number in group], ROWS[self.device.type])
                 return self.model(known[index], spelt[index], sizes)[: len(group)]  # type: ignore[no-any-return]
 
-            found = side_by_side(scores, groups, self.device)
+            found = side_by_side(scores, groups, self.device, least=4)
         # Sums over paths are taken row by row, not by matrix products, so that any number of rows gives the same.
         for some in alike([one.shape[1] for one in found], _GROUPS):
             most = max(1, _SCORES // (ROWS[self.device.type] * found[some[0]][0].numel()))
@@ -264,7 +264,7 @@ class Tagger:
         def features(group: list[int]) -> Tensor:
             return self.model.spell(*self._table([letters[n] for n in group], WORDS[self.device.type]))[: len(group)]
 
-        found = torch.cat(side_by_side(features, groups, self.device))
+        found = torch.cat(side_by_side(features, groups, self.device, least=32))
         order = torch.tensor([number for group in groups for number in group], device=self.device)
         return torch.empty_like(found).index_copy_(0, order, found)
 

@@ -14,19 +14,29 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], device: torch.device) -> list[Result]:
+def side_by_side(
+    work: Callable[[Item], Result], items: Sequence[Item], device: torch.device, *, least: int = 1
+) -> list[Result]:
     """Return what `work` makes of each item, in order.
 
     On a CPU as many items are worked on at a time as torch has threads here, each on one thread, so that no result
     depends on their number: work must not depend on what a thread has of its own either, as autocast and inference
-    mode. On a GPU it is one by one.
+    mode. A new thread takes five milliseconds until it is as quick as this one; least: how many items are worth that.
+    Fewer are worked on here, on one thread; another that begins to use torch just then has one from then on. On a GPU
+    it is one by one.
     """
     threads = torch.get_num_threads()
     if device.type != "cpu" or threads == 1:
         return [work(item) for item in items]
+    size = min(threads, len(items) // least)
+    if size < 2:
+        torch.set_num_threads(1)
+        try:
+            return [work(item) for item in items]
+        finally:
+            torch.set_num_threads(threads)
     results: dict[int, Result] = {}
     faults: list[BaseException] = []
-    size = min(threads, len(items))
     places, meeting = iter(range(len(items))), Barrier(size + 1)
 
     def serve() -> None:

@@ -63,6 +63,19 @@ def test_a_thread_that_begins_to_use_torch_meanwhile_or_afterwards_is_left_alone
 
 
 @pytest.mark.usefixtures("two_threads")
+def test_what_is_not_worth_a_thread_is_worked_on_here_on_one():
+    here = threading.current_thread()
+
+    def look(_: int) -> tuple[bool, int]:
+        return threading.current_thread() == here, torch.get_num_threads()
+
+    assert side_by_side(look, [1], CPU) == [(True, 1)]
+    assert side_by_side(look, range(7), CPU, least=4) == [(True, 1)] * 7
+    assert side_by_side(look, range(8), CPU, least=4) == [(False, 1)] * 8
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_none_and_another_device_need_no_thread():
     here = threading.current_thread()
     assert side_by_side(lambda number: number, [], CPU) == []
