@@ -22,7 +22,7 @@ import safetensors.numpy
 from nlpseq.artefact import MANIFEST, load, read_manifest
 from nlpseq.cards import catalogue
 from nlpseq.corpora import corpus_file
-from nlpseq.errors import ArtefactError, UsageError, sentence
+from nlpseq.errors import ArtefactError, CorpusError, UsageError, sentence
 from nlpseq.placeholders import normalise
 from nlpseq.vector_files import Format, Matrix, read_vectors, write_vectors
 
@@ -289,6 +289,9 @@ def _file(path: Path) -> Path:
         for card in catalogue():
             if card.name == path.name and card.task == "vectors":
                 return corpus_file(card.name, next(iter(card.artefacts)))
+    if not path.exists():
+        must = "be a folder of vectors, a file of them, or a corpus that is one"
+        raise CorpusError(sentence(str(path), must, "none of these", quote=False))
     return path
 
 

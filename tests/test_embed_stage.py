@@ -378,3 +378,12 @@ def test_on_cuda_the_same_text_gives_as_good_a_model(text: Path, finished: Path,
     train_embeddings(small(text, tmp_path / "m", device="cuda"))
     mine, theirs = (json.loads((f / "report.json").read_bytes())["scores"] for f in (tmp_path / "m", finished))
     assert mine["perplexity"]["value"] == pytest.approx(theirs["perplexity"]["value"], rel=0.1)
+
+
+def test_the_part_of_a_file_that_is_not_read_is_said(run, tmp_path):
+    (tmp_path / "a.txt").write_text("".join(f"a b c d {n}x\n" for n in range(60)), "utf-8")
+    words = ["embed", "train", "--corpus", tmp_path / "a.txt", "--min-count", 1, "--max-steps", 1, "--device", "cpu"]
+    said = "Reading a.txt (text; train). Its test split is not read; --splits all reads every row."
+    assert said in run(*words, "--out", tmp_path / "m").err
+    assert "not read" not in run(*words, "--out", tmp_path / "n", "--splits", "all").err
+    assert "not read" not in run(*words, "--out", tmp_path / "o", "--splits", "train,test").err

@@ -69,7 +69,7 @@ def test_another_size_is_said(vectors: Path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "`v.txt` must be a whole file of word vectors, but cannot be read"),
+        (None, "v.txt` must be a folder of vectors, a file of them, or a corpus that is one, but is none of these"),
         (b"king 1 2 3\nqueen 1 2", "`v.txt` must "),
         (b"king 1 2 3\n", "`embed_size` must be 3, the size of the vectors of "),
     ],

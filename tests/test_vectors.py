@@ -215,7 +215,7 @@ def test_load_takes_a_file_or_a_folder_with_one_alone(tmp_path: Path):
     (tmp_path / "another").touch()
     with pytest.raises(ArtefactError, match=r"the folder of a finished model, but is a folder without manifest\.json"):
         Embeddings.load(tmp_path)
-    with pytest.raises(CorpusError, match="must be a whole file of word vectors, but cannot be read: No such file"):
+    with pytest.raises(CorpusError, match="must be a folder of vectors, a file of them, or a corpus that is one, but is none"):
         Embeddings.load("glove_6b_nothing")
 
 
@@ -303,7 +303,7 @@ def test_a_word_without_neighbours_has_an_answer(run, tmp_path: Path):
     [
         (["nearest", "king"], "`model` must be given, or else vectors, but is absent"),
         (["nearest", "--model", "m", "--vectors", "v", "king"], "but is given beside --vectors"),
-        (["nearest", "--vectors", "nope", "king"], "`nope` must be a whole file of word vectors, but cannot be read"),
+        (["nearest", "--vectors", "nope", "king"], "`nope` must be a folder of vectors, a file of them, or a corpus"),
         (["analogy", "--vectors", "v.bin", "man", "king"], "`words` must be three, such as: man king woman, but is "),
         (["nearest", "--vectors", "v.bin", "-n", "0", "king"], "Invalid value for '-n'"),
         (["export", "--vectors", "v.bin", "--out", "v.bin"], "`out` must be a new file"),

@@ -67,8 +67,10 @@ def _train(config: EmbedConfig, folder: Path, wanted: Mapping[str, Any], *, devi
     started = time.perf_counter()
     state = folders.claim(folder, wanted=wanted, replace=config.run.replace, resume=config.compute.resume)
     source = open_source(config)
-    names = ", ".join(split.name for split in source.train)
-    watch(Event("note", f"Reading {source.corpus.name} ({', '.join(source.columns)}; {names})."))
+    names = [split.name for split in source.train]
+    held_out = source.corpus.whole is not None and names == ["train"]  # whose test this stage has no use for
+    left = " Its test split is not read; --splits all reads every row." if held_out else ""
+    watch(Event("note", f"Reading {source.corpus.name} ({', '.join(source.columns)}; {', '.join(names)}).{left}"))
     rows = source.rows
     stream = prepare_stream(
         source, config, path=state / "text", told=lambda done: watch(Event("progress", "text to ids", done, rows))
