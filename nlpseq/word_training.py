@@ -194,7 +194,8 @@ def held_out(run: WordRun, text: Ragged, *, subsample: bool) -> HeldOut:
     log_z = torch.cat([run.table.new_empty(0), *(z for z, _ in judged)]).double()
     log_p = torch.cat([run.table.new_empty(0), *(p for _, p in judged)]).double()
     perplexity = float((-log_p.mean()).exp())
-    return HeldOut(float(log_z.mean()), float(log_z.std(correction=0)), perplexity, len(log_p))
+    deviation = float(log_z.std(correction=0)) if len(log_z) else math.nan  # torch would warn of none
+    return HeldOut(float(log_z.mean()), deviation, perplexity, len(log_p))
 
 
 def _judge(run: WordRun, block: nce.Block) -> tuple[Tensor, Tensor]:

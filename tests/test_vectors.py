@@ -215,7 +215,7 @@ def test_load_takes_a_file_or_a_folder_with_one_alone(tmp_path: Path):
     (tmp_path / "another").touch()
     with pytest.raises(ArtefactError, match=r"the folder of a finished model, but is a folder without manifest\.json"):
         Embeddings.load(tmp_path)
-    with pytest.raises(CorpusError, match="must be a folder of vectors, a file of them, or a corpus that is one, but is none"):
+    with pytest.raises(CorpusError, match="must be a folder of vectors, a file of them, or a corpus"):
         Embeddings.load("glove_6b_nothing")
 
 
