@@ -165,7 +165,7 @@ class SentimentClassifier:
                 return [_Answer(row, each[:size]) for row, each, size in zip(logits, weights, sizes, strict=True)]
 
         groups = alike([-(-len(each) // STRIDE) * STRIDE for each in ids], ROWS[self.device.type])
-        few = len(groups) < torch.get_num_threads()  # a step of this size gains by a second thread, but by a step more
+        few = len(groups) < torch.get_num_threads()  # then threads share a step, and none is without work
         with float32():
             some = map(told, groups) if few else side_by_side(told, groups, self.device)
             found = [answer for each in some for answer in each]

@@ -77,6 +77,14 @@ def test_neighbours_and_order_and_threads_and_autocast_change_nothing(settings: 
         assert tagger.tag_tokens(sentences[place : place + ROWS["cpu"] + 1])[0] == together[place]
 
 
+def test_lattices_are_no_larger_than_their_bound_and_that_changes_nothing(monkeypatch: pytest.MonkeyPatch):
+    tagger, sentences = random_tagger(), drawn()
+    whole, sizes = tagger.tag_tokens(sentences), [len(group) for group, _ in tagger.lattices(sentences)]
+    monkeypatch.setattr("nlpseq.tagger._SCORES", 1)  # so one step each
+    assert tagger.tag_tokens(sentences) == whole
+    assert max(len(group) for group, _ in tagger.lattices(sentences)) == ROWS["cpu"] < max(sizes)
+
+
 def test_spans_are_those_of_the_original_text(tagged: Path):
     tagger = Tagger.load(tagged / "model", device="cpu")
     texts = [
