@@ -13,6 +13,7 @@ from torch import Tensor
 from nlpseq.artefact import load
 from nlpseq.config import from_plain
 from nlpseq.errors import UsageError, refuse_other_than_texts, sentence
+from nlpseq.lm_cache import Cache, Memory, Passed
 from nlpseq.losses import linear_cross_entropy
 from nlpseq.nn.lm import LMDropout, LMShape, RecurrentLM
 from nlpseq.settings import LMConfig, WritingConfig
@@ -21,12 +22,14 @@ from nlpseq.units import Ids, Units, continued, pieces, units_from_files
 from nlpseq.vocab import EOS, GO, NUM, PAD, UNK, URL
 from nlpseq.weights import unpack_weights
 
-__all__ = ["STAGE", "Held", "LanguageModel", "Scored", "build_lm", "choose", "held_out", "log_normaliser"]
+__all__ = ["STAGE", "Held", "LanguageModel", "Scored", "build_lm", "choose", "held_out", "log_normaliser", "passed"]
 
 STAGE = "lm"
 COLD = 256  # units of a cold window, nanoGPT's
 _WARM = 256  # units that are read before a stream of several is counted
-_CHUNK = 1 << 14  # units that are passed at once
+_CHUNK = 1 << 14  # units that are passed at once …
+_HEARD = 1 << 11  # … and where each is asked for its own probability
+_REMEMBERED = 1 << 28  # numbers in the memories of texts that are written side by side
 _CONTEXTS = 4096  # of which the normaliser is measured
 
 
@@ -98,6 +101,12 @@ class LanguageModel:
         model.to(choose_device(device))
         return cls(model, units, config=config, facts=stored.facts)
 
+    @property
+    def cache(self) -> Cache | None:
+        """How the continuous cache is heard; None where the model was trained without, or is not finished."""
+        found = self.facts.get("cache")
+        return Cache(**found) if found else None
+
     def sample(self, prompt: str = "", *, count: int = 1, **settings: Any) -> list[str]:
         """Return texts that begin with the prompt, drawn unit by unit; at document's start where the prompt is empty.
 
@@ -108,8 +117,10 @@ class LanguageModel:
         if count < 1:
             raise UsageError(sentence("count", "be a whole number of at least 1", count))
         start = self._ids(prompt)
-        rows = list(zip(*self._write(start, how, count), strict=True)) or [()] * count
-        texts = (continued(self.units, start, list(_ended(row, how))) for row in rows)
+        side = _REMEMBERED // (2 * self.cache.size * self.model.output.weight.shape[1]) if self.cache else count
+        blocks = (range(first, min(count, first + max(1, side))) for first in range(0, count, max(1, side)))
+        written = (list(zip(*self._write(start, how, block), strict=True)) or [()] * len(block) for block in blocks)
+        texts = (continued(self.units, start, list(_ended(row, how))) for rows in written for row in rows)
         return [prompt + (text.lstrip(" ") if self._spaced(prompt) else text) for text in texts]
 
     def stream(self, prompt: str = "", **settings: Any) -> Iterator[str]:
@@ -117,7 +128,7 @@ class LanguageModel:
         how = writing(**settings)
         start = self._ids(prompt)
         spaced = self._spaced(prompt)
-        for piece in pieces(self.units, start, _ended((step[0] for step in self._write(start, how, 1)), how)):
+        for piece in pieces(self.units, start, _ended((step[0] for step in self._write(start, how, range(1))), how)):
             yield piece.lstrip(" ") if spaced else piece
             spaced = spaced and not piece
 
@@ -143,9 +154,11 @@ class LanguageModel:
         ids = self._ids(text, ended=True)
         if not ids:
             return Scored(text, 0.0, [], 0)
+        targets = torch.tensor([ids], device=self.device)
         features, _ = self.model(torch.tensor([[EOS, *ids[:-1]]], device=self.device))
-        shares = torch.log_softmax(self.model.output(features[0]).float(), 1)
-        own = shares[torch.arange(len(ids)), torch.tensor(ids)].tolist()
+        part = Passed(features, targets, _own(self.model, features, targets))
+        found = Memory(self.cache.size).log_likelihood(part, self.cache) if self.cache else part.network
+        own = found[0].tolist()
         return Scored(text, sum(own), list(zip(self.units.names(ids), own, strict=True)), ids.count(UNK))
 
     def _ids(self, text: str, *, ended: bool = False) -> list[int]:
@@ -164,22 +177,37 @@ class LanguageModel:
         return flat[:-1] if open_ else flat
 
     @torch.inference_mode()
-    def _write(self, start: Sequence[int], how: WritingConfig, count: int) -> Iterator[list[int]]:
-        """Yield the next unit of each text; each costs one step, whatever stands before it."""
-        dice = [torch.Generator().manual_seed(_seed(how.seed, row)) for row in range(count)]
+    def _write(self, start: Sequence[int], how: WritingConfig, block: range) -> Iterator[list[int]]:
+        """Yield the next unit of each text of a block; each costs one step, whatever stands before it."""
+        count = len(block)
+        dice = [torch.Generator().manual_seed(_seed(how.seed, row)) for row in block]
         never = (PAD, GO, UNK, NUM, URL) if self.units.whole else (PAD, GO, UNK)
         with float32():
-            features, state = self.model(torch.tensor([[EOS, *start]], device=self.device))
-        logits = self.model.output(features[:, -1]).expand(count, -1)
+            read, state = self.model(torch.tensor([[EOS, *start]], device=self.device))
+        memory = Memory(self.cache.size) if self.cache else None
+        if memory is not None and start:
+            memory.add(read[:, :-1].expand(count, -1, -1), torch.tensor([start], device=self.device).expand(count, -1))
+        features = read[:, -1].expand(count, -1)
         state = state.expand(count, -1, -1)
         alive = np.ones(count, bool)
         for _ in range(how.length):
-            tokens = choose(logits.float().cpu(), how, dice, never=never)
+            tokens = choose(self._scores(features, memory).cpu(), how, dice, never=never)
             yield tokens.tolist()
             alive &= how.past_end | (tokens.numpy() != EOS)
             if not alive.any():
                 return
-            logits, state = self.model.step(tokens.to(self.device), state)
+            tokens = tokens.to(self.device)
+            if memory is not None:
+                memory.add(features[:, None], tokens[:, None])
+            features, state = self.model.step(tokens, state)
+
+    def _scores(self, features: Tensor, memory: Memory | None) -> Tensor:
+        """Return the logits (B, V) of the next unit, with a memory its log-probabilities."""
+        logits: Tensor = self.model.output(features).float()
+        if memory is None or not len(memory) or self.cache is None:
+            return logits
+        said = memory.shares(features, self.cache.sharpness, logits.shape[1])
+        return self.cache.mix(torch.log_softmax(logits, 1), said)
 
 
 def writing(**settings: Any) -> WritingConfig:
@@ -234,34 +262,53 @@ def choose(
 
 @float32()
 @torch.inference_mode()
-def held_out(model: RecurrentLM, ids: Ids, *, streams: int = 1) -> Held:
+def held_out(model: RecurrentLM, ids: Ids, *, streams: int = 1, cache: Cache | None = None) -> Held:
     """Return the loss over a whole text in one pass that carries its state from beginning to end.
 
     ids: documents, `<eos>` behind each; it is predicted between them, not at the very end. streams: parts of the text
     that are passed side by side; with more than one, each but the first begins with 256 units of the part before it,
-    which are read and not counted.
+    which are read and not counted. cache: what the model remembers of the text as it reads it, of each part by itself.
     """
+    nats = torch.zeros((), device=model.output.weight.device)
+    if cache is None:
+        for features, targets, real in _passed(model, ids, streams, _CHUNK):
+            rows = features.flatten(0, 1).index_select(0, real)
+            nats += _cross_entropy(model, rows, targets.flatten().index_select(0, real))
+    else:
+        memory = Memory(cache.size)
+        for features, targets, real in _passed(model, ids, streams, _HEARD):
+            part = Passed(features, targets, _own(model, features, targets))
+            nats -= memory.log_likelihood(part, cache).flatten().index_select(0, real).sum()
+    return Held(float(nats), len(ids) - 1, int((ids[:-1] == EOS).sum()))
+
+
+@float32()
+@torch.inference_mode()
+def passed(model: RecurrentLM, ids: Ids) -> Iterator[Passed]:
+    """Yield a text part by part, as one pass of the model over it finds it."""
+    for features, targets, _ in _passed(model, ids, 1, _HEARD):
+        yield Passed(features, targets, _own(model, features, targets))
+
+
+def _passed(model: RecurrentLM, ids: Ids, streams: int, units: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield features (S, T, H), targets (S, T) and which of them are real (N,), about so many units at once."""
     device = model.output.weight.device
-    targets = torch.from_numpy(ids[:-1].astype(np.int64))
-    fed = torch.cat([torch.tensor([EOS]), targets[:-1]])
-    length = -(-len(targets) // streams)
+    text = torch.from_numpy(ids[:-1].astype(np.int64))
+    fed = torch.cat([torch.tensor([EOS]), text[:-1]])
+    length = -(-len(text) // streams)
     starts = torch.arange(streams)[:, None] * length
     state: Tensor | None = None
     if streams > 1:
         before = (starts + torch.arange(-min(_WARM, length), 0)).clamp(min=0)
         _, state = model(fed[before].to(device))
         state[0] = 0
-    nats = torch.zeros((), device=device)
-    chunk = max(1, _CHUNK // streams)
+    chunk = max(1, units // streams)
     for start in range(0, length, chunk):
         places = starts + torch.arange(start, min(start + chunk, length))
-        real = (places < len(targets)).flatten()  # the last stream may be shorter
-        places = places.clamp(max=len(targets) - 1)
+        real = (places < len(text)).flatten().nonzero()[:, 0]  # the last stream may be shorter
+        places = places.clamp(max=len(text) - 1)
         features, state = model(fed[places].to(device), state)
-        wanted = real.nonzero()[:, 0]
-        rows = features.flatten(0, 1).index_select(0, wanted.to(device))
-        nats += _cross_entropy(model, rows, targets[places.flatten()[wanted]].to(device))
-    return Held(float(nats), len(targets), int((targets == EOS).sum()))
+        yield features, text[places].to(device), real.to(device)
 
 
 @float32()
@@ -282,6 +329,12 @@ def cold(model: RecurrentLM, ids: Ids) -> Held:
         features, _ = model(part.to(device))
         nats += _cross_entropy(model, features.flatten(0, 1), wanted.flatten().to(device))
     return Held(float(nats), targets.numel(), int((targets == EOS).sum()))
+
+
+def _own(model: RecurrentLM, features: Tensor, targets: Tensor) -> Tensor:
+    """Return the log-probability of each target, (B, T) float32; features: (B, T, E or H)."""
+    shares = torch.log_softmax(model.output(features).float(), 2)
+    return shares.gather(2, targets[..., None])[..., 0]
 
 
 def _cross_entropy(model: RecurrentLM, features: Tensor, targets: Tensor) -> Tensor:

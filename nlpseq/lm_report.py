@@ -65,6 +65,11 @@ def lm_report(
     one, windows = held_out(lm.model, text.ids, streams=streams), cold(lm.model, text.ids)
     seconds = time.perf_counter() - started
     scores = _scores(lm, text, one, windows, streams=streams)
+    if (cache := lm.cache) is not None:
+        name = f"nats_per_{lm.units.noun}"
+        heard = f"cache:{cache.size} states, weight {cache.weight:.3f}, sharpness {cache.sharpness:g}"
+        found = held_out(lm.model, text.ids, streams=streams, cache=cache)
+        scores[f"{name}_cache"] = Score(found.loss, None, None, found.units, f"{scores[name].signature}|{heard}")
     blocks = [*_curves(log, lm.units.noun, lm.config.softmax.objective), *_samples(samples, lm.config.sampling.prompts)]
     if lm.config.softmax.objective == "nce":
         blocks.append(_normaliser(lm, text, one, train))

@@ -37,7 +37,7 @@ LAYERS = [
         "word_training",
     }
     | {"word_work", "calibration", "labelled", "word_bag", "tagged_ids"}
-    | {"lm_text", "lm_task"},
+    | {"lm_text", "lm_task", "lm_cache"},
     {"translator", "translation_report", "embed_report", "vector_scores"}
     | {"classifier", "sentiment_report"}
     | {"tagger", "ner_report", "tagged_files"}

@@ -87,6 +87,6 @@ class RecurrentLM(nn.Module):
         return self.readout(locked_dropout(hidden, self.dropout.output, self.training)), state
 
     def step(self, tokens: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return logits (B, V) of the next unit and the next state; tokens: (B,) int64, the ones just written."""
+        """Return features (B, E or H) for the output layer and the next state; tokens: (B,) int64, just written."""
         hidden, state = self.stack.step(self.embedding(tokens), state)
-        return self.output(self.readout(hidden)), state
+        return self.readout(hidden), state

@@ -133,6 +133,16 @@ class NetworkConfig:
     )
     output_dropout: float = setting(0.2, "Dropout before the output layer (locked).", low=0.0, high=0.95)
 
+    cache: int | None = setting(
+        None,
+        "Continuous cache of the last N states: what stood behind states like the one now becomes likelier, so names "
+        "that training never saw are learnt as they are read; fitted on the validation text once the network is "
+        "trained (Grave et al. 2017). None when absent.",
+        low=1,
+        high=1_000_000,
+        unit="states",
+    )
+
     @property
     def idle(self) -> set[str]:
         """The settings that do nothing beside the others."""

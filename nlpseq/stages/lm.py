@@ -18,7 +18,8 @@ from nlpseq import folders
 from nlpseq.artefact import MANIFEST, load, read_manifest, save, write_file
 from nlpseq.config import to_plain
 from nlpseq.errors import CorpusError, UsageError, sentence
-from nlpseq.language_model import STAGE, LanguageModel, build_lm, held_out
+from nlpseq.language_model import STAGE, LanguageModel, build_lm, held_out, passed
+from nlpseq.lm_cache import fit_cache
 from nlpseq.lm_dynamic import check_rate, with_dynamic
 from nlpseq.lm_report import Drawn, lm_report, scores_line
 from nlpseq.lm_task import noise_of, task_of
@@ -239,7 +240,7 @@ class _Diary:
 
 def _validation(live: LanguageModel, ids: Ids, diary: _Diary) -> Callable[[], dict[str, float]]:
     """Return what measures the model as it stands, and lets it write."""
-    part = np.append(ids[:VALIDATED], EOS) if len(ids) > VALIDATED else ids
+    part = _validated(ids)
     streams = max(1, min(_STREAMS, len(part) // 512))
 
     def evaluate() -> dict[str, float]:
@@ -252,8 +253,17 @@ def _validation(live: LanguageModel, ids: Ids, diary: _Diary) -> Callable[[], di
     return evaluate
 
 
+def _validated(ids: Ids) -> Ids:
+    """Return the part of the validation text that chooses: its first 50,000 units."""
+    return np.append(ids[:VALIDATED], EOS) if len(ids) > VALIDATED else ids
+
+
 def _finish(live: LanguageModel, work: _Prepared, diary: _Diary, job: Job) -> None:
     """Score and report on the test text into the state folder, then switch the new model in."""
+    if size := live.config.model.cache:
+        cache = fit_cache(passed(live.model, _validated(work.validation.ids)), size)
+        live.facts["cache"] = cache._asdict()
+        job.note(f"The cache has weight {cache.weight:.3f} and sharpness {cache.sharpness:g}, fitted on validation.")
     also = " Three small networks are trained for the figure of gradients." if live.config.gradients else ""
     job.note(f"Scoring {work.names[2]}.{also}")
     report = lm_report(

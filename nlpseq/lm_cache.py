@@ -1,0 +1,136 @@
+"""The continuous cache: a memory of what stood behind states like the one now (Grave, Joulin and Usunier 2017)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["Cache", "Memory", "Passed", "fit_cache"]
+
+_SHARPNESS = 5.0, 10.0, 20.0, 40.0, 80.0  # those that are tried
+_ROUNDS = 100  # of expectation and maximisation
+_ROOM = 1 << 24  # similarities that are worked out at once
+
+
+class Cache(NamedTuple):
+    """How a memory is heard: P(unit) = (1 - weight) P_network(unit) + weight P_memory(unit).
+
+    P_memory(unit) is the sum of softmax(sharpness * cos(state now, state then)) over those of the last `size` states
+    behind which that unit stood. The paper has the inner product of the states: of unit vectors, a sharpness means the
+    same for every network.
+    """
+
+    size: int
+    weight: float
+    sharpness: float
+
+    def mix(self, network: Tensor, memory: Tensor) -> Tensor:
+        """Return log-probabilities; network: log-probabilities, memory: probabilities of the same shape."""
+        return torch.logaddexp(network + math.log1p(-self.weight), memory.log() + math.log(self.weight))
+
+
+class Passed(NamedTuple):
+    """A part of some texts side by side, as a network passed it."""
+
+    features: Tensor  # (B, T, H)
+    targets: Tensor  # (B, T) int64, the unit behind each
+    network: Tensor  # (B, T) its log-probability, in nats
+
+
+class Memory:
+    """The last `size` states of each row, as unit vectors, and the unit that stood behind each."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._states = torch.empty(0, 0, 0)  # (B, R, H), R: room for more than `size`, so that it is seldom moved
+        self._units = torch.empty(0, 0, dtype=torch.int64)  # (B, R)
+        self._end = 0
+
+    def __len__(self) -> int:
+        return min(self._end, self.size)
+
+    def add(self, features: Tensor, units: Tensor) -> None:
+        """Remember features (B, T, H) and the units (B, T) behind them, instead of the oldest."""
+        rows, count = units.shape
+        states, before = F.normalize(features.float(), dim=2), len(self)
+        if self._end + count > self._units.shape[1]:
+            old = self._last()
+            room = before + max(count, self.size)
+            self._states = states.new_empty(rows, room, states.shape[2])
+            self._units = units.new_empty(rows, room)
+            if before:
+                self._states[:, :before], self._units[:, :before] = old
+            self._end = before
+        place = slice(self._end, self._end + count)
+        self._states[:, place], self._units[:, place] = states, units
+        self._end += count
+
+    def _last(self) -> tuple[Tensor, Tensor]:
+        place = slice(self._end - len(self), self._end)
+        return self._states[:, place], self._units[:, place]
+
+    def shares(self, features: Tensor, sharpness: float, vocabulary: int) -> Tensor:
+        """Return P_memory of each unit, (B, V), in states (B, H); the memory must not be empty."""
+        states, units = self._last()
+        near = torch.einsum("bmh,bh->bm", states, F.normalize(features.float(), dim=1))
+        found = near.new_zeros(len(features), vocabulary)
+        return found.scatter_add_(1, units, torch.softmax(sharpness * near, 1))
+
+    def recall(self, features: Tensor, targets: Tensor, sharpness: Sequence[float]) -> list[Tensor]:
+        """Return P_memory of each target, (B, T), with each sharpness; 0 for the very first state of a row.
+
+        features: (B, T, H), the states that follow those remembered, each of which knows the ones before it; targets:
+        (B, T) int64. They are remembered too.
+        """
+        rows, count = targets.shape
+        width = max(1, _ROOM // rows // (self.size + count))
+        parts = zip(torch.split(features, width, 1), torch.split(targets, width, 1), strict=True)
+        found = [self._recall(*part, sharpness) for part in parts]
+        return [torch.cat(pieces, 1) for pieces in zip(*found, strict=True)]
+
+    def _recall(self, features: Tensor, targets: Tensor, sharpness: Sequence[float]) -> list[Tensor]:
+        count, before = targets.shape[1], len(self)
+        self.add(features, targets)
+        first = self._end - before - count
+        states, units = self._states[:, first : self._end], self._units[:, first : self._end]
+        near = states[:, before:] @ states.mT
+        places = torch.arange(before + count, device=near.device)
+        age = places[before:, None] - places
+        near.masked_fill_((age < 1) | (age > self.size), -torch.inf)
+        other = units[:, None] != targets[:, :, None]
+        shares = (torch.softmax(sharp * near, 2).masked_fill_(other, 0).sum(2) for sharp in sharpness)
+        return [share.nan_to_num(0.0) for share in shares]  # of nothing: the very first state
+
+    def log_likelihood(self, passed: Passed, cache: Cache) -> Tensor:
+        """Return log P of each target, (B, T), and remember them; the very first one is the network's alone."""
+        fresh = not self._end
+        (memory,) = self.recall(passed.features, passed.targets, [cache.sharpness])
+        found = cache.mix(passed.network.float(), memory)
+        if fresh:
+            found[:, 0] = passed.network[:, 0]
+        return found
+
+
+def fit_cache(text: Iterable[Passed], size: int) -> Cache:
+    """Return the cache of `size` states under which a text is likeliest: a grid of five sharpnesses, the weight by EM.
+
+    text: its parts in order, at least one unit in all, best not what the network was trained on.
+    """
+    memory, network, recalled = Memory(size), [], []
+    for part in text:
+        recalled.append(torch.stack(memory.recall(part.features, part.targets, _SHARPNESS)).flatten(1).cpu().double())
+        network.append(part.network.flatten().cpu().double())
+    alone, found = torch.cat(network), torch.cat(recalled, 1)
+    weight = torch.full((len(_SHARPNESS), 1), 0.1, dtype=torch.float64)
+    for _ in range(_ROUNDS):
+        said = weight * found
+        weight = (said / (said + (1 - weight) * alone.exp()).clamp(min=1e-300)).mean(1, keepdim=True)
+    weight = weight.clamp(1e-6, 1 - 1e-6)
+    nats = torch.logaddexp((1 - weight).log() + alone, weight.log() + found.log()).sum(1)
+    best = int(nats.argmax())
+    return Cache(size, float(weight[best]), _SHARPNESS[best])
