@@ -207,7 +207,7 @@ class LanguageModel:
         if memory is None or not len(memory) or self.cache is None:
             return logits
         said = memory.shares(features, self.cache.sharpness, logits.shape[1])
-        return self.cache.mix(torch.log_softmax(logits, 1), said)
+        return self.cache.mix(torch.log_softmax(logits, 1), said, torch.tensor(len(memory), device=logits.device))
 
 
 def writing(**settings: Any) -> WritingConfig:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -13,25 +12,37 @@ from torch.nn import functional as F
 __all__ = ["Cache", "Memory", "Passed", "fit_cache"]
 
 _SHARPNESS = 5.0, 10.0, 20.0, 40.0, 80.0  # those that are tried
-_ROUNDS = 100  # of expectation and maximisation
+_ROUNDS = 60  # of the search for the weight
+_SLOW = 100  # states: a memory of so many is heard about half as much as one of very many
 _ROOM = 1 << 24  # similarities that are worked out at once
 
 
 class Cache(NamedTuple):
-    """How a memory is heard: P(unit) = (1 - weight) P_network(unit) + weight P_memory(unit).
+    """How a memory is heard: P(unit) = (1 - w) P_network(unit) + w P_memory(unit).
 
     P_memory(unit) is the sum of softmax(sharpness * cos(state now, state then)) over those of the last `size` states
     behind which that unit stood. The paper has the inner product of the states: of unit vectors, a sharpness means the
-    same for every network.
+    same for every network. It also has one w for all: a text that has hardly begun would be spoilt by it, as a memory
+    of one state is sure of one unit. So w grows with the number m of states remembered, as m / (m + 100), up to
+    `weight` where there are `size`.
     """
 
     size: int
     weight: float
     sharpness: float
 
-    def mix(self, network: Tensor, memory: Tensor) -> Tensor:
-        """Return log-probabilities; network: log-probabilities, memory: probabilities of the same shape."""
-        return torch.logaddexp(network + math.log1p(-self.weight), memory.log() + math.log(self.weight))
+    def mix(self, network: Tensor, memory: Tensor, remembered: Tensor) -> Tensor:
+        """Return log-probabilities; network: log-probabilities, memory: probabilities of the same shape.
+
+        remembered: how many states the memory had, of a shape that goes with theirs.
+        """
+        weight = self.weight * _fullness(remembered, self.size)
+        return torch.logaddexp(network + (-weight).log1p(), memory.log() + weight.log())
+
+
+def _fullness(remembered: Tensor, size: int) -> Tensor:
+    """Return from 0 to 1 how far a memory is heard that has so many states of `size`."""
+    return remembered / (remembered + _SLOW) * ((size + _SLOW) / size)
 
 
 class Passed(NamedTuple):
@@ -107,30 +118,39 @@ class Memory:
         return [share.nan_to_num(0.0) for share in shares]  # of nothing: the very first state
 
     def log_likelihood(self, passed: Passed, cache: Cache) -> Tensor:
-        """Return log P of each target, (B, T), and remember them; the very first one is the network's alone."""
-        fresh = not self._end
+        """Return log P of each target, (B, T), and remember them."""
+        remembered = self.counts(passed.targets)
         (memory,) = self.recall(passed.features, passed.targets, [cache.sharpness])
-        found = cache.mix(passed.network.float(), memory)
-        if fresh:
-            found[:, 0] = passed.network[:, 0]
-        return found
+        return cache.mix(passed.network.float(), memory, remembered)
+
+    def counts(self, targets: Tensor) -> Tensor:
+        """Return how many states are remembered at each of the targets to come: (B, T) -> (T,)."""
+        return (len(self) + torch.arange(targets.shape[1], device=targets.device)).clamp(max=self.size)
 
 
 def fit_cache(text: Iterable[Passed], size: int) -> Cache:
-    """Return the cache of `size` states under which a text is likeliest: a grid of five sharpnesses, the weight by EM.
+    """Return the cache of `size` states under which a text is likeliest: a grid of five sharpnesses, each with the best
+    weight, which a ternary search finds, as the likelihood is concave in it.
 
     text: its parts in order, at least one unit in all, best not what the network was trained on.
     """
-    memory, network, recalled = Memory(size), [], []
+    memory, network, recalled, remembered = Memory(size), [], [], []
     for part in text:
+        remembered.append(memory.counts(part.targets).cpu())
         recalled.append(torch.stack(memory.recall(part.features, part.targets, _SHARPNESS)).flatten(1).cpu().double())
         network.append(part.network.flatten().cpu().double())
-    alone, found = torch.cat(network), torch.cat(recalled, 1)
-    weight = torch.full((len(_SHARPNESS), 1), 0.1, dtype=torch.float64)
+    alone, found = torch.cat(network).exp(), torch.cat(recalled, 1)
+    fullness = _fullness(torch.cat(remembered), size)
+
+    def likelihood(weight: Tensor) -> Tensor:
+        heard = weight[:, None] * fullness
+        return ((1 - heard) * alone + heard * found).clamp(min=1e-300).log().sum(1)
+
+    low, high = torch.zeros(2, len(_SHARPNESS), dtype=torch.float64)
+    high += 0.999
     for _ in range(_ROUNDS):
-        said = weight * found
-        weight = (said / (said + (1 - weight) * alone.exp()).clamp(min=1e-300)).mean(1, keepdim=True)
-    weight = weight.clamp(1e-6, 1 - 1e-6)
-    nats = torch.logaddexp((1 - weight).log() + alone, weight.log() + found.log()).sum(1)
-    best = int(nats.argmax())
-    return Cache(size, float(weight[best]), _SHARPNESS[best])
+        left, right = low + (high - low) / 3, high - (high - low) / 3
+        better = likelihood(left) < likelihood(right)
+        low, high = torch.where(better, left, low), torch.where(better, high, right)
+    best = int(likelihood(low).argmax())
+    return Cache(size, float(low[best]), _SHARPNESS[best])
