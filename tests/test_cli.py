@@ -303,3 +303,17 @@ def test_columns_without_a_language_are_said_where_numbers_have_forms(run, tmp_p
         outcome = run("translate", "train", *pair, *size, *further, "--replace")
         assert outcome.code == 0, outcome.err
         assert (said in outcome.err.splitlines()) == told
+
+
+def test_ctrl_c_while_the_program_is_still_being_imported_is_no_traceback(tmp_path):
+    code = (
+        "import sys\n"
+        "class Slip:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'click': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Slip())\n"
+        "from nlpseq.__main__ import main\n"
+        "main()\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (found.returncode, found.stderr, found.stdout) == (130, "nlpseq: Interrupted.\n", "")
