@@ -14,7 +14,8 @@ __all__ = ["Cache", "Memory", "Passed", "fit_cache"]
 _SHARPNESS = 5.0, 10.0, 20.0, 40.0, 80.0  # those that are tried
 _ROUNDS = 60  # of the search for the weight
 _SLOW = 100  # states: a memory of so many is heard about half as much as one of very many
-_ROOM = 1 << 24  # similarities that are worked out at once
+_BLOCK = 256  # states that are looked up at once: of more, most of the similarities would be for nothing …
+_ROOM = 1 << 24  # … with no more similarities than this
 
 
 class Cache(NamedTuple):
@@ -98,8 +99,8 @@ class Memory:
         features: (B, T, H), the states that follow those remembered, each of which knows the ones before it; targets:
         (B, T) int64. They are remembered too.
         """
-        rows, count = targets.shape
-        width = max(1, _ROOM // rows // (self.size + count))
+        rows = len(targets)
+        width = max(1, min(_BLOCK, _ROOM // rows // (self.size + _BLOCK)))
         parts = zip(torch.split(features, width, 1), torch.split(targets, width, 1), strict=True)
         found = [self._recall(*part, sharpness) for part in parts]
         return [torch.cat(pieces, 1) for pieces in zip(*found, strict=True)]
