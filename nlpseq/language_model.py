@@ -13,7 +13,7 @@ from torch import Tensor
 from nlpseq.artefact import load
 from nlpseq.config import from_plain
 from nlpseq.errors import UsageError, refuse_other_than_texts, sentence
-from nlpseq.lm_cache import Cache, Memory, Passed
+from nlpseq.lm_cache import Cache, Memory, Passed, fit_cache
 from nlpseq.losses import linear_cross_entropy
 from nlpseq.nn.lm import LMDropout, LMShape, RecurrentLM
 from nlpseq.settings import LMConfig, WritingConfig
@@ -22,14 +22,24 @@ from nlpseq.units import Ids, Units, continued, pieces, units_from_files
 from nlpseq.vocab import EOS, GO, NUM, PAD, UNK, URL
 from nlpseq.weights import unpack_weights
 
-__all__ = ["STAGE", "Held", "LanguageModel", "Scored", "build_lm", "choose", "held_out", "log_normaliser", "passed"]
+__all__ = [
+    "STAGE",
+    "Held",
+    "LanguageModel",
+    "Scored",
+    "build_lm",
+    "choose",
+    "fitted_cache",
+    "held_out",
+    "log_normaliser",
+]
 
 STAGE = "lm"
 COLD = 256  # units of a cold window, nanoGPT's
 _WARM = 256  # units that are read before a stream of several is counted
 _CHUNK = 1 << 14  # units that are passed at once …
 _HEARD = 1 << 11  # … and where each is asked for its own probability
-_REMEMBERED = 1 << 28  # numbers in the memories of texts that are written side by side
+_LOGITS = 1 << 24  # logits that are held at once there
 _CONTEXTS = 4096  # of which the normaliser is measured
 
 
@@ -117,10 +127,8 @@ class LanguageModel:
         if count < 1:
             raise UsageError(sentence("count", "be a whole number of at least 1", count))
         start = self._ids(prompt)
-        side = _REMEMBERED // (2 * self.cache.size * self.model.output.weight.shape[1]) if self.cache else count
-        blocks = (range(first, min(count, first + max(1, side))) for first in range(0, count, max(1, side)))
-        written = (list(zip(*self._write(start, how, block), strict=True)) or [()] * len(block) for block in blocks)
-        texts = (continued(self.units, start, list(_ended(row, how))) for rows in written for row in rows)
+        rows = list(zip(*self._write(start, how, count), strict=True)) or [()] * count
+        texts = (continued(self.units, start, list(_ended(row, how))) for row in rows)
         return [prompt + (text.lstrip(" ") if self._spaced(prompt) else text) for text in texts]
 
     def stream(self, prompt: str = "", **settings: Any) -> Iterator[str]:
@@ -128,7 +136,7 @@ class LanguageModel:
         how = writing(**settings)
         start = self._ids(prompt)
         spaced = self._spaced(prompt)
-        for piece in pieces(self.units, start, _ended((step[0] for step in self._write(start, how, range(1))), how)):
+        for piece in pieces(self.units, start, _ended((step[0] for step in self._write(start, how, 1)), how)):
             yield piece.lstrip(" ") if spaced else piece
             spaced = spaced and not piece
 
@@ -177,37 +185,22 @@ class LanguageModel:
         return flat[:-1] if open_ else flat
 
     @torch.inference_mode()
-    def _write(self, start: Sequence[int], how: WritingConfig, block: range) -> Iterator[list[int]]:
-        """Yield the next unit of each text of a block; each costs one step, whatever stands before it."""
-        count = len(block)
-        dice = [torch.Generator().manual_seed(_seed(how.seed, row)) for row in block]
+    def _write(self, start: Sequence[int], how: WritingConfig, count: int) -> Iterator[list[int]]:
+        """Yield the next unit of each text; each costs one step, whatever stands before it."""
+        dice = [torch.Generator().manual_seed(_seed(how.seed, row)) for row in range(count)]
         never = (PAD, GO, UNK, NUM, URL) if self.units.whole else (PAD, GO, UNK)
         with float32():
-            read, state = self.model(torch.tensor([[EOS, *start]], device=self.device))
-        memory = Memory(self.cache.size) if self.cache else None
-        if memory is not None and start:
-            memory.add(read[:, :-1].expand(count, -1, -1), torch.tensor([start], device=self.device).expand(count, -1))
-        features = read[:, -1].expand(count, -1)
+            features, state = self.model(torch.tensor([[EOS, *start]], device=self.device))
+        features = features[:, -1].expand(count, -1)
         state = state.expand(count, -1, -1)
         alive = np.ones(count, bool)
         for _ in range(how.length):
-            tokens = choose(self._scores(features, memory).cpu(), how, dice, never=never)
+            tokens = choose(self.model.output(features).float().cpu(), how, dice, never=never)
             yield tokens.tolist()
             alive &= how.past_end | (tokens.numpy() != EOS)
             if not alive.any():
                 return
-            tokens = tokens.to(self.device)
-            if memory is not None:
-                memory.add(features[:, None], tokens[:, None])
-            features, state = self.model.step(tokens, state)
-
-    def _scores(self, features: Tensor, memory: Memory | None) -> Tensor:
-        """Return the logits (B, V) of the next unit, with a memory its log-probabilities."""
-        logits: Tensor = self.model.output(features).float()
-        if memory is None or not len(memory) or self.cache is None:
-            return logits
-        said = memory.shares(features, self.cache.sharpness, logits.shape[1])
-        return self.cache.mix(torch.log_softmax(logits, 1), said, torch.tensor(len(memory), device=logits.device))
+            features, state = self.model.step(tokens.to(self.device), state)
 
 
 def writing(**settings: Any) -> WritingConfig:
@@ -284,10 +277,10 @@ def held_out(model: RecurrentLM, ids: Ids, *, streams: int = 1, cache: Cache | N
 
 @float32()
 @torch.inference_mode()
-def passed(model: RecurrentLM, ids: Ids) -> Iterator[Passed]:
-    """Yield a text part by part, as one pass of the model over it finds it."""
-    for features, targets, _ in _passed(model, ids, 1, _HEARD):
-        yield Passed(features, targets, _own(model, features, targets))
+def fitted_cache(model: RecurrentLM, ids: Ids, size: int) -> Cache:
+    """Return the cache of `size` states under which a text is likeliest in one pass; ids: as for `held_out`."""
+    parts = _passed(model, ids, 1, _HEARD)
+    return fit_cache((Passed(part, targets, _own(model, part, targets)) for part, targets, _ in parts), size)
 
 
 def _passed(model: RecurrentLM, ids: Ids, streams: int, units: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
@@ -333,8 +326,10 @@ def cold(model: RecurrentLM, ids: Ids) -> Held:
 
 def _own(model: RecurrentLM, features: Tensor, targets: Tensor) -> Tensor:
     """Return the log-probability of each target, (B, T) float32; features: (B, T, E or H)."""
-    shares = torch.log_softmax(model.output(features).float(), 2)
-    return shares.gather(2, targets[..., None])[..., 0]
+    width = max(1, _LOGITS // (len(features) * model.output.out_features))
+    parts = zip(torch.split(features, width, 1), torch.split(targets, width, 1), strict=True)
+    found = (torch.log_softmax(model.output(part).float(), 2).gather(2, asked[..., None]) for part, asked in parts)
+    return torch.cat([part[..., 0] for part in found], 1)
 
 
 def _cross_entropy(model: RecurrentLM, features: Tensor, targets: Tensor) -> Tensor:

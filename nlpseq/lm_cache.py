@@ -13,7 +13,7 @@ __all__ = ["Cache", "Memory", "Passed", "fit_cache"]
 
 _SHARPNESS = 5.0, 10.0, 20.0, 40.0, 80.0  # those that are tried
 _ROUNDS = 60  # of the search for the weight
-_SLOW = 100  # states: a memory of so many is heard about half as much as one of very many
+_SLOW = 200  # states: a memory of so many is heard half as much as one without end
 _BLOCK = 256  # states that are looked up at once: of more, most of the similarities would be for nothing …
 _ROOM = 1 << 24  # … with no more similarities than this
 
@@ -24,7 +24,7 @@ class Cache(NamedTuple):
     P_memory(unit) is the sum of softmax(sharpness * cos(state now, state then)) over those of the last `size` states
     behind which that unit stood. The paper has the inner product of the states: of unit vectors, a sharpness means the
     same for every network. It also has one w for all: a text that has hardly begun would be spoilt by it, as a memory
-    of one state is sure of one unit. So w grows with the number m of states remembered, as m / (m + 100), up to
+    of one state is sure of one unit. So w grows with the number m of states remembered, as m / (m + 200), up to
     `weight` where there are `size`.
     """
 
@@ -59,7 +59,7 @@ class Memory:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._states = torch.empty(0, 0, 0)  # (B, R, H), R: room for more than `size`, so that it is seldom moved
+        self._states = torch.empty(0, 0, 0)  # (B, R, H), R: room for more, so that all is seldom moved
         self._units = torch.empty(0, 0, dtype=torch.int64)  # (B, R)
         self._end = 0
 
@@ -72,7 +72,7 @@ class Memory:
         states, before = F.normalize(features.float(), dim=2), len(self)
         if self._end + count > self._units.shape[1]:
             old = self._last()
-            room = before + max(count, self.size)
+            room = before + max(count, before)  # twice as much, whatever `size` is
             self._states = states.new_empty(rows, room, states.shape[2])
             self._units = units.new_empty(rows, room)
             if before:
@@ -85,13 +85,6 @@ class Memory:
     def _last(self) -> tuple[Tensor, Tensor]:
         place = slice(self._end - len(self), self._end)
         return self._states[:, place], self._units[:, place]
-
-    def shares(self, features: Tensor, sharpness: float, vocabulary: int) -> Tensor:
-        """Return P_memory of each unit, (B, V), in states (B, H); the memory must not be empty."""
-        states, units = self._last()
-        near = torch.einsum("bmh,bh->bm", states, F.normalize(features.float(), dim=1))
-        found = near.new_zeros(len(features), vocabulary)
-        return found.scatter_add_(1, units, torch.softmax(sharpness * near, 1))
 
     def recall(self, features: Tensor, targets: Tensor, sharpness: Sequence[float]) -> list[Tensor]:
         """Return P_memory of each target, (B, T), with each sharpness; 0 for the very first state of a row.
@@ -115,8 +108,8 @@ class Memory:
         age = places[before:, None] - places
         near.masked_fill_((age < 1) | (age > self.size), -torch.inf)
         other = units[:, None] != targets[:, :, None]
-        shares = (torch.softmax(sharp * near, 2).masked_fill_(other, 0).sum(2) for sharp in sharpness)
-        return [share.nan_to_num(0.0) for share in shares]  # of nothing: the very first state
+        other |= places[before:, None] == 0  # the very first state knows nothing: a softmax of nothing is no number
+        return [torch.softmax(sharp * near, 2).masked_fill_(other, 0).sum(2) for sharp in sharpness]
 
     def log_likelihood(self, passed: Passed, cache: Cache) -> Tensor:
         """Return log P of each target, (B, T), and remember them."""

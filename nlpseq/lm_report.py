@@ -67,7 +67,9 @@ def lm_report(
     scores = _scores(lm, text, one, windows, streams=streams)
     if (cache := lm.cache) is not None:
         name = f"nats_per_{lm.units.noun}"
-        heard = f"cache:{cache.size} states, weight {cache.weight:.3f}, sharpness {cache.sharpness:g}"
+        heard = (
+            f"cache:{cache.size} states, weight {cache.weight:.3f}, sharpness {cache.sharpness:g}, fitted on validation"
+        )
         found = held_out(lm.model, text.ids, streams=streams, cache=cache)
         scores[f"{name}_cache"] = Score(found.loss, None, None, found.units, f"{scores[name].signature}|{heard}")
     blocks = [*_curves(log, lm.units.noun, lm.config.softmax.objective), *_samples(samples, lm.config.sampling.prompts)]
@@ -87,7 +89,7 @@ def lm_report(
         seconds=round(time.perf_counter() - started, 3),
         settings={k: v for k, v in settings.items() if v not in ("", None) and k not in lm.config.data.idle},
         counts=_counts(lm, text, one, seconds),
-        blocks=[_explained(lm.units.noun), *blocks],
+        blocks=[_explained(lm.units.noun, cached=lm.cache is not None), *blocks],
     )
 
 
@@ -149,12 +151,17 @@ def _counts(lm: LanguageModel, text: Text, one: Held, seconds: float) -> dict[st
     }
 
 
-def _explained(noun: str) -> Block:
+def _explained(noun: str, *, cached: bool) -> Block:
     text = (
         f"Nats per {noun}: the negative log-probability of a {noun} given all before it, in one pass over the text "
         f"that carries its state; “cold”: in windows of {COLD} that each begin without context. Perplexity is its "
         f"exponential: among how many equally likely {noun}s the model is in doubt."
     )
+    if cached:
+        text += (
+            " “Cache”: in the same pass, of the network with its continuous cache, which remembers what stood behind "
+            "the last states; each of several streams begins with an empty one. All else is of the network alone."
+        )
     return Paragraph(text, "How to read the scores")
 
 

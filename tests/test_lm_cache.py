@@ -10,12 +10,12 @@ from torch.nn import functional as F
 
 from nlpseq import language_model, train_lm
 from nlpseq.config import configure
-from nlpseq.language_model import LanguageModel, _seed, build_lm, choose, held_out, passed
+from nlpseq.language_model import LanguageModel, build_lm, fitted_cache, held_out
 from nlpseq.lm_cache import Cache, Memory, Passed, fit_cache
-from nlpseq.settings import LMConfig, WritingConfig
+from nlpseq.settings import LMConfig
 from nlpseq.stages.lm import evaluate_language_model
 from nlpseq.units import Characters
-from nlpseq.vocab import EOS, GO, NUM, PAD, UNK, URL
+from nlpseq.vocab import EOS
 
 VOCABULARY = 6
 
@@ -47,7 +47,7 @@ def by_hand(text, cache):
             near = F.cosine_similarity(features[row, now][None], features[row, first:now], dim=1)
             shares = torch.softmax(cache.sharpness * near, 0)
             said = shares[targets[row, first:now] == targets[row, now]].sum()
-            full = (now - first) / (now - first + 100) / (cache.size / (cache.size + 100))
+            full = (now - first) / (now - first + 200) / (cache.size / (cache.size + 200))
             weight = cache.weight * full
             found[row, now] = ((1 - weight) * network[row, now].exp() + weight * said).log()
     return found
@@ -70,13 +70,25 @@ def test_similarities_in_small_pieces(monkeypatch):
     torch.testing.assert_close(Memory(9).log_likelihood(text, cache), whole)
 
 
-def test_shares_are_a_distribution_and_what_a_pass_finds():
-    text, memory = parts(), Memory(8)
-    memory.add(text.features[:, :-1], text.targets[:, :-1])
-    shares = memory.shares(text.features[:, -1], 4.0, VOCABULARY)
-    torch.testing.assert_close(shares.sum(1), torch.ones(2))
-    (recalled,) = memory.recall(text.features[:, -1:], text.targets[:, -1:], [4.0])
-    torch.testing.assert_close(shares.gather(1, text.targets[:, -1:]), recalled)
+def test_what_a_memory_says_of_all_units_adds_up_to_one():
+    text = parts()
+    whole = []
+    for unit in range(VOCABULARY):
+        memory = Memory(8)
+        memory.recall(text.features[:, :-1], text.targets[:, :-1], [4.0])
+        (said,) = memory.recall(text.features[:, -1:], torch.full((2, 1), unit), [4.0])
+        whole.append(said)
+    torch.testing.assert_close(torch.stack(whole).sum(0), torch.ones(2, 1))
+    (first,) = Memory(8).recall(text.features[:, :1], text.targets[:, :1], [4.0])
+    assert first.tolist() == [[0], [0]]
+
+
+def test_room_is_made_for_what_is_there_and_not_for_what_could_be():
+    memory = Memory(1_000_000)
+    for start in range(0, 40, 3):
+        memory.add(*(of[:, start : start + 3] for of in parts()[:2]))
+    assert len(memory) == 40
+    assert memory._units.numel() <= 2 * 4 * 40
 
 
 def test_the_fit_is_the_best_of_a_grid():
@@ -118,53 +130,34 @@ def test_a_score_is_that_of_the_pass_and_of_what_is_drawn_from():
     found = held_out(model.model, np.array([*ids, EOS], np.int32), cache=model.cache)
     assert found.nats == pytest.approx(-score, rel=1e-5)
     assert found.nats != pytest.approx(held_out(model.model, np.array([*ids, EOS], np.int32)).nats, rel=1e-3)
-    memory, state, fed, nats = Memory(6), None, EOS, 0.0
-    with torch.inference_mode():
-        for unit in ids:
-            features, state = model.model.step(torch.tensor([fed]), state)
-            shares = model._scores(features, memory)
-            shares = shares if len(memory) else torch.log_softmax(shares, 1)
-            assert float(shares.exp().sum()) == pytest.approx(1, rel=1e-5)
-            nats += float(shares[0, unit])
-            memory.add(features[:, None], torch.tensor([[unit]]))
-            fed = unit
-    assert nats == pytest.approx(score, rel=1e-5)
 
 
-def test_parts_side_by_side_each_remember_their_own():
-    model = live(None)
-    ids = np.append(np.random.default_rng(1).integers(7, 15, 900), EOS).astype(np.int32)
-    cache = Cache(20, 0.3, 8.0)
-    found = held_out(model.model, ids, streams=3, cache=cache)
-    assert found.units == 900
-    almost = [held_out(model.model, ids, streams=n, cache=cache._replace(weight=1e-9)).nats for n in (1, 3)]
-    assert almost == pytest.approx([held_out(model.model, ids, streams=n).nats for n in (1, 3)], rel=1e-5)
+def test_parts_side_by_side_each_remember_their_own_however_they_are_passed(monkeypatch):
+    model, cache = live(None).model, Cache(20, 0.3, 8.0)
+    ids = np.append(np.random.default_rng(1).integers(7, 15, 901), EOS).astype(np.int32)  # the last part has 299
+    found = held_out(model, ids, streams=3, cache=cache)
+    assert found.units == 901
+    nats = 0.0
+    for part, start in enumerate((0, 301, 602)):
+        stop = min(start + 301, 901)
+        fed = torch.tensor([[EOS, *ids[:-2].tolist()]])
+        with torch.inference_mode():
+            state = model(fed[:, start - 256 : start])[1] if part else None
+            features, _ = model(fed[:, start:stop], state)
+            targets = torch.tensor(ids[None, start:stop]).long()
+            network = torch.log_softmax(model.output(features), 2).gather(2, targets[..., None])[..., 0]
+            nats -= float(Memory(20).log_likelihood(Passed(features, targets, network), cache).sum())
+    assert found.nats == pytest.approx(nats, rel=1e-5)
+    monkeypatch.setattr(language_model, "_HEARD", 64)
+    monkeypatch.setattr(language_model, "_LOGITS", 60)
+    assert held_out(model, ids, streams=3, cache=cache).nats == pytest.approx(nats, rel=1e-5)
+    small = fitted_cache(model, ids, 20)
+    monkeypatch.undo()
+    assert small == pytest.approx(fitted_cache(model, ids, 20), rel=1e-4)
 
 
-def test_what_is_written_remembers_the_prompt_and_each_text_its_own(monkeypatch):
-    model = live(Cache(50, 0.8, 80.0))
-    prompt = "abcd" * 30
-    texts = model.sample(prompt, count=5, length=30)
-    assert all(text.startswith(prompt) for text in texts)
-    assert len(set(texts)) > 1
-    alone = live(None).sample(prompt, count=5, length=30)
-    assert "".join(texts).count("abcd") > 5 + "".join(alone).count("abcd")
-    assert "".join(model.stream(prompt, length=30)) == texts[0][len(prompt) :]
-    monkeypatch.setattr(language_model, "_REMEMBERED", 2 * 2 * 50 * 16)
-    assert model.sample(prompt, count=5, length=30) == texts
-
-
-def test_what_is_written_is_remembered_too():
-    model, how, dice = live(Cache(50, 0.8, 80.0)), WritingConfig(length=40, past_end=True), torch.Generator()
-    dice.manual_seed(_seed(how.seed, 0))
-    memory, state, fed, written = Memory(50), None, EOS, []
-    with torch.inference_mode():
-        for _ in range(40):
-            features, state = model.model.step(torch.tensor([fed]), state)
-            drawn = choose(model._scores(features, memory), how, [dice], never=(PAD, GO, UNK, NUM, URL))
-            written.append(fed := int(drawn))
-            memory.add(features[:, None], drawn[:, None])
-    assert [step[0] for step in model._write([], how, range(1))] == written
+def test_what_is_written_is_the_network_s_alone():
+    assert live(Cache(50, 0.8, 80.0)).sample("abcd" * 30, count=2) == live(None).sample("abcd" * 30, count=2)
 
 
 def test_names_that_come_again_are_learnt():
@@ -173,7 +166,7 @@ def test_names_that_come_again_are_learnt():
     names = [rng.integers(7, 15, 6) for _ in range(3)]
     text = np.concatenate([names[rng.integers(3)] for _ in range(200)])
     ids = np.append(text, EOS).astype(np.int32)
-    cache = fit_cache(passed(model.model, ids[:601]), 300)
+    cache = fitted_cache(model.model, ids[:601], 300)
     assert held_out(model.model, ids, cache=cache).loss < 0.5 * held_out(model.model, ids).loss
 
 
@@ -208,7 +201,11 @@ def test_a_training_fits_its_cache_and_the_finished_model_has_it(tmp_path):
     scores = json.loads((tmp_path / "m" / "report.json").read_text())["scores"]
     assert scores["nats_per_character_cache"]["value"] < 0.8 * scores["nats_per_character"]["value"]
     assert scores["nats_per_character_cache"]["signature"].endswith(
-        f"|cache:300 states, weight {model.cache.weight:.3f}, sharpness {model.cache.sharpness:g}"
+        f"|cache:300 states, weight {model.cache.weight:.3f}, sharpness {model.cache.sharpness:g}, fitted on validation"
     )
+    text = path.read_text()
+    first, second = (text.index("\n", int(len(text) * share)) + 1 for share in (0.9, 0.95))
+    held = np.append(model.units.encode([text[first:second]])[0], EOS).astype(np.int32)
+    assert model.cache == pytest.approx(fitted_cache(model.model, held, 300), rel=1e-6)
     again = evaluate_language_model(tmp_path / "m", str(path), device="cpu", out=tmp_path / "r")
     assert again.scores["nats_per_character_cache"].value == scores["nats_per_character_cache"]["value"]

@@ -132,12 +132,11 @@ class NetworkConfig:
         0.0, "Dropout on the recurrent weights' inputs (Gal and Ghahramani 2016).", low=0.0, high=0.95
     )
     output_dropout: float = setting(0.2, "Dropout before the output layer (locked).", low=0.0, high=0.95)
-
     cache: int | None = setting(
         None,
-        "Continuous cache of the last N states: what stood behind states like the one now becomes likelier, so names "
-        "that training never saw are learnt as they are read; fitted on the validation text once the network is "
-        "trained (Grave et al. 2017). None when absent.",
+        "Continuous cache of the last N states, for texts that are read: what stood behind states like the one now "
+        "becomes likelier, as names that training never saw; fitted on the validation text once the network is trained "
+        "(Grave et al. 2017); none when absent.",
         low=1,
         high=1_000_000,
         unit="states",

@@ -18,8 +18,7 @@ from nlpseq import folders
 from nlpseq.artefact import MANIFEST, load, read_manifest, save, write_file
 from nlpseq.config import to_plain
 from nlpseq.errors import CorpusError, UsageError, sentence
-from nlpseq.language_model import STAGE, LanguageModel, build_lm, held_out, passed
-from nlpseq.lm_cache import fit_cache
+from nlpseq.language_model import STAGE, LanguageModel, build_lm, fitted_cache, held_out
 from nlpseq.lm_dynamic import check_rate, with_dynamic
 from nlpseq.lm_report import Drawn, lm_report, scores_line
 from nlpseq.lm_task import noise_of, task_of
@@ -261,7 +260,7 @@ def _validated(ids: Ids) -> Ids:
 def _finish(live: LanguageModel, work: _Prepared, diary: _Diary, job: Job) -> None:
     """Score and report on the test text into the state folder, then switch the new model in."""
     if size := live.config.model.cache:
-        cache = fit_cache(passed(live.model, _validated(work.validation.ids)), size)
+        cache = fitted_cache(live.model, _validated(work.validation.ids), size)
         live.facts["cache"] = cache._asdict()
         job.note(f"The cache has weight {cache.weight:.3f} and sharpness {cache.sharpness:g}, fitted on validation.")
     also = " Three small networks are trained for the figure of gradients." if live.config.gradients else ""
