@@ -1,9 +1,9 @@
 """How a single file of one's own is cut into train, validation and test: by a hash of each row's text.
 
 The texts with the smallest hashes are the test, the next ones the validation, 5 % each, at least 1 and at most 1,000
-texts. So equal texts always share a split, the cut does not depend on the order of the lines, and a file that grows
-keeps most of its cut. The split `all` is the whole file in its own order: for a test set of one's own that stands in
-one file.
+texts; blank ones do not count. So equal texts always share a split, the cut does not depend on the order of the lines,
+and a file that grows keeps most of its cut. The split `all` is the whole file in its own order: for a test set of
+one's own that stands in one file.
 """
 
 from __future__ import annotations
@@ -87,8 +87,11 @@ class HashCut:
     def split_of(self, row: Row) -> str:
         """Return the name of the split that a row belongs to."""
         parts = self._parts
+        text = _text_of(row, self.key)
         if parts.held is not None:
-            return parts.names.get(_text_of(row, self.key), "train")
+            return parts.names.get(text, "train")
+        if not text.strip():
+            return "train"
         value = text_hash(row, self.key)
         return "test" if value <= parts.test else "validation" if value <= parts.validation else "train"
 
@@ -104,7 +107,7 @@ class HashCut:
     def _parts(self) -> _Parts:
         """The parts, from one pass that keeps the smallest hashes only, and their rows: reading all again is slow."""
         smallest = _Smallest()
-        total = broken = 0
+        total = blank = broken = 0
         faults: list[str] = []
         for record in self.table.scan():
             if isinstance(record.row, CorpusError):
@@ -112,11 +115,14 @@ class HashCut:
                 faults += [str(record.row)] if broken <= _SHOWN else []
                 continue
             total += 1
-            smallest.add(text_hash(record.row, self.key), record)
+            if _text_of(record.row, self.key).strip():
+                smallest.add(text_hash(record.row, self.key), record)
+            else:  # they count for nothing, and stay in train
+                blank += 1
             if total % TOLD_EVERY == 0:
                 self.told(total)
         values = sorted(smallest.counts)
-        size = min(max(total // 20, 1), (len(values) - 1) // 2)  # so at most _MOST, and train is never empty
+        size = min(max((total - blank) // 20, 1), (len(values) - 1) // 2)  # so at most _MOST, and train is never empty
         if size < 1:
             if broken:  # they are the cause, too few rows only what follows from it
                 more = [f"{self.table.name}: {broken - _SHOWN:,} more lines cannot be read."] * (broken > _SHOWN)

@@ -66,7 +66,8 @@ def sentence(name: str, must: str, found: object, where: str | None = None, *, q
     came from.
     """
     shown = f'"{found}"' if isinstance(found, str) and quote else str(found)
-    return f"`{name}` must {must}, but is {shown}" + (f" ({where})." if where else ".")
+    end = "" if shown.endswith("?") else "."  # after a hint, which is a question
+    return f"`{name}` must {must}, but is {shown}" + (f" ({where})." if where else end)
 
 
 def refuse_other_than_texts(texts: Iterable[object]) -> None:

@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 _ALIVE = 2.0  # seconds between signs of life
+_SHOWN = 60  # characters of a cell that is no text
 _AT_ONCE = 2048  # rows encoded together
 
 
@@ -114,12 +115,18 @@ def texts(split: Split, columns: tuple[str, str]) -> Iterator[tuple[str, str]]:
     """Yield the pairs of a split as raw text; what is absent (null) is empty."""
     source, target = columns
     for row in split:
-        yield _text(row[source]), _text(row[target])
+        yield _text(row[source], source), _text(row[target], target)
 
 
-def _text(value: object) -> str:
-    """Return the text of a cell: tokens joined by spaces, nothing for null."""
-    return " ".join(value) if isinstance(value, list) else "" if value is None else str(value)
+def _text(value: object, column: str) -> str:
+    """Return the text of a cell: tokens joined by spaces, nothing for null; CorpusError for what is neither."""
+    if isinstance(value, list) and all(isinstance(token, str) for token in value):
+        return " ".join(value)
+    if isinstance(value, list | dict):
+        shown = repr(value)
+        shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]} …"
+        raise CorpusError(sentence(column, "hold text or tokens", shown, quote=False))
+    return "" if value is None else str(value)
 
 
 def open_text(name: str, text: str | None, pair: PairConfig) -> tuple[Corpus, tuple[str, ...]]:
@@ -154,7 +161,7 @@ def normalised_rows(
     In one column HTML's line breaks are line breaks, as the classifier reads them.
     """
     for row in islice(iter(split), 0, None, every):
-        sides = [_text(row[column]) for column in columns]
+        sides = [_text(row[column], column) for column in columns]
         if len(sides) == 1:
             yield [normalised(without_markup(sides[0]), config).text]
         else:

@@ -180,7 +180,7 @@ def _documents(source: Source, config: TokenizerConfig, told: Told) -> Iterator[
     for split in (*source.train, *([source.held] if source.held else [])):
         for row, texts in enumerate(normalised_rows(split, source.columns, config), 1):
             held = split is source.held or (source.held is None and row % HELD_EVERY == HELD_EVERY // 2)
-            yield from (_Text(text, held) for text in texts)
+            yield from (_Text(text, held) for text in texts if text.strip())  # a blank line is no document
             done += 1
             if done % 256 == 0:
                 told(done)
@@ -217,7 +217,8 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _added(counts: npt.NDArray[np.int64], rows: Iterable[Any]) -> npt.NDArray[np.int64]:
-    found = np.bincount(np.concatenate([np.empty(0, np.int32), *rows]), minlength=len(counts))
+    ids = [np.empty(0, np.int32), *(np.asarray(row, np.int32) for row in rows)]  # an empty list would be of floats
+    found = np.bincount(np.concatenate(ids), minlength=len(counts))
     found[: len(counts)] += counts
     return found
 

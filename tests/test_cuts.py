@@ -63,3 +63,16 @@ def test_what_is_read_is_told(tmp_path, monkeypatch):
 def test_a_hash_is_the_same_in_every_run(columns):
     found = cuts.text_hash({"text": "a \udcff", "label": "é"}, columns)
     assert found == {1: 2196616980641289824, 2: 1181333640154911754}[len(columns)]
+
+
+@pytest.mark.parametrize("room", [cuts._ROOM, 0])
+def test_blank_lines_change_nothing_of_the_cut(monkeypatch, room):
+    monkeypatch.setattr(cuts, "_ROOM", room)
+    rows = [{"text": f"t{n}", "label": str(n)} for n in range(300)]
+    prose = [row for one in rows for row in (one, {"text": " ", "label": "blank"})]
+    held = {name: [row["text"] for row in cut_of(rows).split(name)] for name in cuts.PARTS}
+    found = {name: [row["text"] for row in cut_of(prose).split(name)] for name in cuts.PARTS}
+    assert [len(held[name]) for name in cuts.PARTS] == [270, 15, 15]
+    assert (found["validation"], found["test"]) == (held["validation"], held["test"])
+    assert [text for text in found["train"] if text.strip()] == held["train"]
+    assert len(cut_of(prose).split("train")) == len(found["train"]) == 570

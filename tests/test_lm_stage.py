@@ -354,7 +354,7 @@ def test_what_nobody_meant_to_type(run, finished, trained, verses, tmp_path):
         (("evaluate", "--model", finished), "`corpus` must be given, or else text, but is absent (option --corpus)."),
         (("evaluate", "--model", finished, "--corpus", verses, "--split", "no"), "`no` must be a split of verses.txt"),
         (("evaluate", "--model", finished, "--corpus", "phrasebok"), "did you mean `phrasebook`?"),
-        (("evaluate", "--model", finished, "--text", "a", "--corpus", verses), "but is given beside --text"),
+        (("evaluate", "--model", finished, "--text", "a", "--corpus", verses), "`corpus` must be left out with --text"),
     ):
         outcome = run("lm", *command)
         assert (outcome.code, len(outcome.sentences)) == (2, 1), command

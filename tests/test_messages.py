@@ -195,7 +195,7 @@ def test_tokenisers_that_are_none(run, trained: Path, tmp_path: Path):
 def test_standard_input_that_is_not_utf_8_is_named_by_its_line(run, trained: Path, command: str):
     outcome = run(*command.split(), "--model", trained / "model", "--batch-size", 1, stdin=b"4 5\nb\xffd\n6\n")
     assert (outcome.code, outcome.sentences) == (
-        2, ["`line 2` must be UTF-8 text, but is invalid start byte (standard input)."]
+        2, ["`line 2` must be UTF-8 text, but is not (byte 0xff) (standard input)."]
     )  # fmt: skip
     assert outcome.out.count("\n") == 1
     outcome = run(*command.split(), "--model", trained / "model", "b\udcffd")

@@ -302,7 +302,7 @@ def test_a_word_without_neighbours_has_an_answer(run, tmp_path: Path):
     ("words", "said"),
     [
         (["nearest", "king"], "`model` must be given, or else vectors, but is absent"),
-        (["nearest", "--model", "m", "--vectors", "v", "king"], "but is given beside --vectors"),
+        (["nearest", "--model", "m", "--vectors", "v", "king"], "`model` must be left out with --vectors, but is"),
         (["nearest", "--vectors", "nope", "king"], "`nope` must be a folder of vectors, a file of them, or a corpus"),
         (["analogy", "--vectors", "v.bin", "man", "king"], "`words` must be three, such as: man king woman, but is "),
         (["nearest", "--vectors", "v.bin", "-n", "0", "king"], "Invalid value for '-n'"),

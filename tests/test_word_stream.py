@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from itertools import pairwise
 from pathlib import Path
@@ -104,6 +105,23 @@ def test_case_numbers_and_links_as_they_are_set(tmp_path: Path):
     assert {"see", "[URL]", "[NUM]", r"[\num]", "cats"} <= set(words)
     words = stream(path, tmp_path / "t2", splits="all", lowercase=False, numbers=False, links=False).words
     assert {"See", "HTTP://a.org/b", "0", r"[\NUM]", "Cats"} <= set(words)
+
+
+def test_a_blank_line_is_no_document(trained: Path, tmp_path: Path):
+    path = write(tmp_path / "a.txt", ["the 4 cats", "", "the 5 dogs", "  ", "6 cats"])
+    units = {"tokenizer": str(trained / "units"), "min_count": 5}
+    for place, options in enumerate(({}, units)):
+        assert len(stream(path, tmp_path / f"s{place}", splits="all", **options).train) == 3
+    path = write(tmp_path / "b.txt", ["the 4 cats", "\u200b", "the 5 dogs"])  # a line of no unit at all
+    assert stream(path, tmp_path / "s2", splits="all", **units).counts.sum() == 6
+
+
+@pytest.mark.parametrize("cell", [[{"a": 1}], {"a": 1}, [1, 2]])
+def test_a_column_that_is_no_text_is_said(tmp_path: Path, cell: object):
+    path = write(tmp_path / "a.jsonl", [json.dumps({"text": f"the cat {n}", "spans": cell}) for n in range(9)])
+    with pytest.raises(CorpusError) as caught:
+        stream(path, tmp_path / "s", splits="all", text="spans")
+    assert str(caught.value) == f"`spans` must hold text or tokens, but is {cell!r}."
 
 
 def test_the_units_of_a_tokeniser_keep_their_ids_and_both_columns_are_read(trained: Path, tmp_path: Path):

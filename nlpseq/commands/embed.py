@@ -53,9 +53,10 @@ def _vectors_options(command: Command) -> Command:
 def _opened(model: str | None, vectors: str | None) -> Embeddings:
     from nlpseq.vectors import Embeddings
 
-    if (model is None) == (vectors is None):
-        found = "absent" if model is None else "given beside --vectors"
-        raise UsageError(sentence("model", "be given, or else vectors", found, "option --model", quote=False))
+    if model is None and vectors is None:
+        raise UsageError(sentence("model", "be given, or else vectors", "absent", "option --model", quote=False))
+    if model is not None and vectors is not None:
+        raise UsageError(sentence("model", "be left out with --vectors", model, "option --model"))
     embeddings = Embeddings.load(str(model or vectors))
     if repeated := embeddings.facts.get("repeated"):
         say(f"warning: {repeated:,} rows of {model or vectors} repeat an earlier word and were left out")

@@ -116,9 +116,10 @@ def _loaded(model: str, device: str) -> LanguageModel:
 @_device
 def evaluate_lm(model: str, corpus: str | None, *, texts: tuple[str, ...], as_json: bool, **further: Any) -> None:
     """Print the scores of a language model on a text, or the probability of each --text, for ranking."""
-    if (corpus is None) == (not texts):
-        found = "given beside --text" if corpus else "absent"
-        raise UsageError(sentence("corpus", "be given, or else text", found, "option --corpus", quote=False))
+    if corpus is None and not texts:
+        raise UsageError(sentence("corpus", "be given, or else text", "absent", "option --corpus", quote=False))
+    if corpus is not None and texts:
+        raise UsageError(sentence("corpus", "be left out with --text", corpus, "option --corpus"))
     if texts and further["dynamic"] is not None:
         raise UsageError(sentence("dynamic", "be left out with --text", further["dynamic"], "option --dynamic"))
     if texts:
@@ -143,5 +144,5 @@ def _rank(live: LanguageModel, texts: tuple[str, ...], *, as_json: bool) -> None
             say(f"warning: {_unseen(live, found.unknown)}, read as [UNK]: {found.text}")
         count = len(found.units)
         mean = found.nats / max(1, count)
-        line = f"{found.nats:.4f} nats  {mean:.4f} per {live.units.noun}  {count} {live.units.noun}s  {found.text}"
+        line = f"{found.nats:.4f} nats  {mean:.4f} per {live.units.noun}  {count} {live.units.noun}{'s' * (count != 1)}  {found.text}"
         print_lines([json.dumps(found._asdict(), ensure_ascii=False) if as_json else line])

@@ -46,7 +46,7 @@ def train_ner(recipe: str | None, *, check: bool, tensorboard: bool, **options: 
 def _output_options(command: Command) -> Command:
     """Give a command what is printed or written of the sentences that were tagged."""
     as_conll = click.option("--conll", is_flag=True, help="A token and its tag a line, a blank line behind each text.")
-    scheme = click.option("--scheme", default="iob2", type=_SCHEMES, show_default=True, help="Of the tags.")
+    scheme = click.option("--scheme", type=_SCHEMES, help="Of the tags in --conll or --out; iob2 when absent.")
     out = click.option("--out", metavar="FILE", help="Write to a file instead: .conll, .jsonl (spans) or .parquet.")
     replace = click.option("--replace", is_flag=True, help="Replace a file that is there.")
     return as_conll(scheme(out(replace(command))))
@@ -73,18 +73,20 @@ def tag_texts(
     if sum([as_json, conll, out is not None]) > 1:
         found = "given together"
         raise UsageError(sentence("--json, --conll and --out", "be given one at a time", found, quote=False))
+    if scheme is not None and not conll and out is None:
+        raise UsageError(sentence("scheme", "be left out without --conll or --out", scheme, "option --scheme"))
     if out is not None:
         check_file(out, replace=further["replace"])
     tagger = Tagger.load(model, device=further["device"])
     set_threads(None, World())
     tagged = _tagged(tagger, blocks(texts, batch_size), tokenised=further["tokenised"])
     if out is not None:
-        number = write_tagged(out, tagged, scheme, replace=further["replace"])
+        number = write_tagged(out, tagged, scheme or "iob2", replace=further["replace"])
         say(f"{number:,} texts with their entities are in {out}.")
         return
     for one in tagged:
         if conll:
-            print_lines(conll_lines(one, scheme))
+            print_lines(conll_lines(one, scheme or "iob2"))
         else:
             plain = "  ".join(f"{entity.type} {entity.text}" for entity in one.entities)
             print_lines([json_line(one) if as_json else plain])

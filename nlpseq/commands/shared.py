@@ -171,8 +171,9 @@ def _lines() -> Iterator[str]:
         try:
             yield line.decode("utf-8").removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError as error:
-            must = "be UTF-8 text"
-            raise CorpusError(sentence(f"line {number}", must, error.reason, "standard input", quote=False)) from None
+            found = f"not (byte 0x{line[error.start]:02x})"
+            where = "standard input"
+            raise CorpusError(sentence(f"line {number}", "be UTF-8 text", found, where, quote=False)) from None
 
 
 def print_report(report: Report) -> None:
