@@ -144,5 +144,6 @@ def _rank(live: LanguageModel, texts: tuple[str, ...], *, as_json: bool) -> None
             say(f"warning: {_unseen(live, found.unknown)}, read as [UNK]: {found.text}")
         count = len(found.units)
         mean = found.nats / max(1, count)
-        line = f"{found.nats:.4f} nats  {mean:.4f} per {live.units.noun}  {count} {live.units.noun}{'s' * (count != 1)}  {found.text}"
+        noun = live.units.noun
+        line = f"{found.nats:.4f} nats  {mean:.4f} per {noun}  {count} {noun}{'s' * (count != 1)}  {found.text}"
         print_lines([json.dumps(found._asdict(), ensure_ascii=False) if as_json else line])
