@@ -244,10 +244,10 @@ def _text(content: bytes, path: Path, as_bytes: bool) -> str:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        found = f"is not (byte 0x{content[error.start]:02x}; a model of bytes, --units byte, reads any file)"
+        found = f"is not (byte 0x{content[error.start]:02x}; a model of --units byte reads any file)"
         raise fault(path.name, "be UTF-8 text", found, f"{path}, line {line}") from None
     if (nul := text.find("\0")) >= 0:
-        found = "holds a NUL byte (a model of bytes, --units byte, reads any file)"
+        found = "holds a NUL byte (a model of --units byte reads any file)"
         raise fault(path.name, "be UTF-8 text", found, f"{path}, line {text.count(chr(10), 0, nul) + 1}")
     return text
 

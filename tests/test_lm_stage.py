@@ -319,10 +319,7 @@ def test_rare_units_are_not_in_the_figure_of_gradients(monkeypatch):
     ("content", "said"),
     [
         (b"", "`a.txt` must hold text, but is empty"),
-        (
-            b"caf\xe9 " * 99,
-            "must be UTF-8 text, but is not (byte 0xe9; a model of bytes, --units byte, reads any file)",
-        ),
+        (b"caf\xe9 " * 99, "must be UTF-8 text, but is not (byte 0xe9; a model of --units byte reads any file)"),
         (b"abc", "must have at least two units of text"),
     ],
 )

@@ -152,7 +152,10 @@ def test_a_column_of_a_table_is_read_by_its_rows(tmp_path):
     [
         (b"", "`a.txt` must hold text, but is empty"),
         (b" \n", "`a.txt` must hold text, but is empty"),
-        (b"one\ncaf\xe9\n", r"must be UTF-8 text, but is not \(byte 0xe9; --units byte reads any file\) \(.*line 2\)"),
+        (
+            b"one\ncaf\xe9\n",
+            r"must be UTF-8 text, but is not \(byte 0xe9; a model of --units byte reads any file\) \(.*line 2\)",
+        ),
         (b"one\n\0two", "holds a NUL byte .*line 2"),
     ],
 )
