@@ -177,8 +177,11 @@ def test_a_vocabulary_that_is_too_small_for_the_characters(lines: Path, tmp_path
 @pytest.mark.parametrize("units", ["word", "unigram"])
 def test_a_corpus_without_any_word(tmp_path: Path, units: str):
     path = table(tmp_path, "text", *(" " * n for n in range(1, 9)))
+    (tmp_path / "c").mkdir()
+    path.rename(tmp_path / "c" / "train.tsv")
+    (tmp_path / "c" / "test.tsv").write_text("text\nwords\n")  # so nothing is cut
     with pytest.raises(CorpusError, match=r"`train` must have text to learn (sub)?words from, but is empty"):
-        train(path, tmp_path / "m", units=units)
+        train(tmp_path / "c", tmp_path / "m", units=units)
 
 
 def test_the_command_says_what_it_learns_and_gives_nothing_on_standard_output(run, lines: Path, tmp_path: Path):
