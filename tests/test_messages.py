@@ -13,6 +13,7 @@ import pytest
 
 from nlpseq import artefact
 from nlpseq.artefact import MANIFEST
+from nlpseq.errors import sentence
 
 WORD_UNITS = ("--units", "word", "--device", "cpu")
 
@@ -348,3 +349,8 @@ def test_an_output_that_is_a_file_or_a_foreign_folder(run, trained: Path, tmp_pa
     assert (outcome.code, len(outcome.sentences)) == (2, 1)
     assert "one of nlpseq's (--replace takes no other), but is a folder with thesis.tex in it" in outcome.sentences[0]
     assert (tmp_path / "thesis.tex").read_text() == "the user's"
+
+
+def test_a_hint_that_ends_a_sentence_is_a_question_without_a_full_stop():
+    assert sentence("tags", "be a column", '"ents"; did you mean `entities`?', quote=False).endswith("`entities`?")
+    assert sentence("tags", "be a column", "absent", quote=False).endswith("absent.")
