@@ -317,6 +317,7 @@ def test_the_command_prints_a_line_for_each_line(tagged: Path, run):
     assert run(*model, "--json", "--conll", "a").sentences == [said]
     said = '`scheme` must be left out without --conll or --out, but is "iobes" (option --scheme).'
     assert run(*model, "--scheme", "iobes", "a").sentences == [said]
-    assert run(*model, "--scheme", "iobes", "--conll", "a").code == 0
+    schemes = {name: run(*model, "--scheme", name, "--conll", stdin=text).out for name in ("iob2", "iobes")}
+    assert schemes["iob2"] == conll.out != schemes["iobes"]
     assert "must be in a folder that is there" in run(*model, "--out", "no/a.conll", "a").sentences[0]
     assert "must end in one of .conll .jsonl .parquet" in run(*model, "--out", "a.txt", "a").sentences[0]
