@@ -92,7 +92,7 @@ class HashCut:
             return parts.names.get(text, "train")
         if not text.strip():
             return "train"
-        value = text_hash(row, self.key)
+        value = _hash(text)
         return "test" if value <= parts.test else "validation" if value <= parts.validation else "train"
 
     def rows(self, split: str) -> int:
@@ -115,8 +115,8 @@ class HashCut:
                 faults += [str(record.row)] if broken <= _SHOWN else []
                 continue
             total += 1
-            if _text_of(record.row, self.key).strip():
-                smallest.add(text_hash(record.row, self.key), record)
+            if (text := _text_of(record.row, self.key)).strip():
+                smallest.add(_hash(text), record)
             else:  # they count for nothing, and stay in train
                 blank += 1
             if total % TOLD_EVERY == 0:
@@ -148,8 +148,11 @@ class HashCut:
 
 def text_hash(row: Row, columns: Sequence[str]) -> int:
     """Return a 64-bit hash of the text in some columns of a row; the same on every machine and in every run."""
-    text = _text_of(row, columns).encode("utf-8", "surrogatepass")
-    return int.from_bytes(blake2b(text, digest_size=8).digest(), "big")
+    return _hash(_text_of(row, columns))
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
 def _text_of(row: Row, columns: Sequence[str]) -> str:

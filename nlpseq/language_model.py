@@ -149,9 +149,10 @@ class LanguageModel:
         return self._ids(text).count(UNK)
 
     def score(self, texts: Sequence[str]) -> list[Scored]:
-        """Return the probability of each text at the start of a document; each is read alone.
+        """Return the probability of each text at the start of a document, with the cache where there is one.
 
-        Where a line is a document, as for words, its end is part of it. Raises UsageError for what is no text.
+        Each is read alone, with a memory of its own. Where a line is a document, as for words, its end is part of it.
+        Raises UsageError for what is no text.
         """
         refuse_other_than_texts(texts)
         return [self._score(text) for text in texts]
