@@ -11,6 +11,7 @@ import heapq
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -120,6 +121,25 @@ class Embeddings:
             return cls(stored.words, stored.vectors, stored.counts, facts=artefact.facts)
         read = read_vectors(_file(path))
         return cls(read.words, read.vectors, facts={"format": read.format, "repeated": read.repeated})
+
+    @classmethod
+    def join(cls, parts: Sequence[Embeddings]) -> Embeddings:
+        """Return embeddings with the vectors of two or more side by side, (V, E1 + E2 + …), as a network reads them.
+
+        words: those of the first, then of each further one those that are new. Each part is asked for a word as in
+        `lookup` (so `Paris` has a lowercased part's vector of `paris`) and gives zeros where it has none. Numbers of
+        further parts are scaled to the deviation of the first's, or one would count for more than another. Raises
+        UsageError for fewer than two.
+        """
+        if len(parts) < 2:
+            raise UsageError(sentence("parts", "be two or more", len(parts)))
+        words = list(dict.fromkeys(chain.from_iterable(part.words for part in parts)))
+        width = float(parts[0].vectors.std(dtype=np.float64))
+        matrices = [
+            part.lookup(words)[0] * np.float32(width / (float(part.vectors.std(dtype=np.float64)) or 1.0))
+            for part in parts
+        ]
+        return cls(words, np.concatenate(matrices, 1), facts={"joined": [part.vector_size for part in parts]})
 
     def __len__(self) -> int:
         return len(self.words)

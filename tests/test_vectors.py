@@ -331,6 +331,34 @@ def test_export_says_what_it_had_to_change_and_loading_what_it_left_out(run, tmp
     assert (tmp_path / "w").read_text() == "New_York 1 2\na 3 4\n"
 
 
+def test_vectors_are_joined_side_by_side_each_part_by_its_own_form_of_a_word():
+    given = Embeddings(["paris", "the"], [[1, -1], [3, -3]])
+    own = Embeddings(["Paris", "[NUM]", "the"], [[2.0], [4.0], [-6.0]])
+    joined = Embeddings.join([given, own])
+    assert joined.words == ("paris", "the", "Paris", "[NUM]")
+    scale = given.vectors.std() / own.vectors.std()
+    wanted = [[1, -1, 0], [3, -3, -6 * scale], [1, -1, 2 * scale], [0, 0, 4 * scale]]
+    assert np.allclose(joined.vectors, wanted)
+    assert joined.lookup(["1,996"])[0][0, 2] == pytest.approx(4 * scale)
+    assert Embeddings.join([given, Embeddings(["a"], [[0.0]])])["a"].tolist() == [0, 0, 0]
+    with pytest.raises(UsageError, match="`parts` must be two or more, but is 1"):
+        Embeddings.join([given])
+
+
+def test_the_command_joins_files_and_folders(run, file: Path, tmp_path: Path):
+    made(3).export(tmp_path / "own.txt", format="glove")
+    asked = ("embed", "join", file, tmp_path / "own.txt", "--out", tmp_path / "both.bin")
+    outcome = run(*asked)
+    assert outcome.code == 0
+    assert "9 words with vectors of 9 numbers" in outcome.err
+    parts = [Embeddings.load(file), Embeddings.load(tmp_path / "own.txt")]
+    assert (Embeddings.load(tmp_path / "both.bin").vectors == Embeddings.join(parts).vectors).all()
+    outcome = run(*asked)
+    assert (outcome.code, outcome.sentences[0][:27]) == (2, "`out` must be a new file (-")
+    outcome = run("embed", "join", file, "--out", tmp_path / "x")
+    assert (outcome.code, outcome.sentences) == (2, ["`parts` must be two or more, but is 1."])
+
+
 @pytest.mark.real
 def test_the_vectors_of_the_mirror_are_loaded_by_name():
     e = Embeddings.load("glove_6b_100d_top100k")

@@ -1,4 +1,4 @@
-"""`nlpseq embed`: train, nearest, analogy, evaluate and export."""
+"""`nlpseq embed`: train, nearest, analogy, evaluate, join and export."""
 
 from __future__ import annotations
 
@@ -164,14 +164,40 @@ def _row(cells: Sequence[object]) -> str:
     return "  ".join("–" if cell is None else f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in cells)
 
 
+def _written(command: Command) -> Command:
+    """Give a command --out and --replace."""
+    there = "File (gzipped if it ends in .gz); for tsv a folder."
+    replace = click.option("--replace", is_flag=True, help="Replace a file that is there.")
+    return click.option("--out", required=True, metavar="FILE", help=there)(replace(command))
+
+
+@embed.command("join")
+@click.argument("parts", metavar="DIR|FILE|CORPUS...", nargs=-1, required=True)
+@click.option(
+    "--format", default="word2vec-binary", show_default=True, type=click.Choice(_FORMATS), help="Of the file."
+)
+@_written
+def join_vectors(parts: tuple[str, ...], *, format: Any, out: str, replace: bool) -> None:
+    """Write several vectors side by side, as one file for --embeddings.
+
+    A part is a folder of trained vectors, a file, or a corpus that is one. A word takes from each its own vector, else
+    that of its lowercase form, or of [NUM] or [URL], else zeros; all are scaled to the deviation of the first part.
+    """
+    from nlpseq.vectors import Embeddings
+
+    _export(Embeddings.join([_opened(part, None) for part in parts]), out, format=format, replace=replace)
+
+
 @embed.command("export")
 @_vectors_options
 @click.option("--format", default="word2vec", show_default=True, type=click.Choice(_FORMATS), help="Of the file.")
-@click.option("--out", required=True, metavar="FILE", help="File (gzipped if it ends in .gz); for tsv a folder.")
-@click.option("--replace", is_flag=True, help="Replace a file that is there.")
+@_written
 def export_vectors(model: str | None, vectors: str | None, *, format: Any, out: str, replace: bool) -> None:
     """Write vectors for word2vec and gensim, GloVe's readers, or (tsv) the embedding projector."""
-    embeddings = _opened(model, vectors)
+    _export(_opened(model, vectors), out, format=format, replace=replace)
+
+
+def _export(embeddings: Embeddings, out: str, *, format: Any, replace: bool) -> None:
     changed = embeddings.export(out, format=format, replace=replace)
     say(f"{len(embeddings):,} words with vectors of {embeddings.vector_size:,} numbers are in {out}.")
     if changed:
