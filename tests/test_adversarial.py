@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from nlpseq import SentimentConfig, configure
 from nlpseq.classifier import build_classifier
+from nlpseq.losses import _away
+from nlpseq.nn.tagger import Dropout, Shape, TaggerNetwork
+from nlpseq.stages.ner import TagBatch, TaggingTask
 from nlpseq.stages.sentiment import LabelBatch, SentimentTask
 
 SHARE = 0.2
@@ -32,7 +36,7 @@ def task(adversarial: float, smoothing: float = 0.0, **settings: Any) -> Sentime
     return SentimentTask(model, None, 100, 1, smoothing, adversarial)  # type: ignore[arg-type] # no data is asked for
 
 
-def gradients(one: SentimentTask, loss: torch.Tensor) -> list[torch.Tensor]:
+def gradients(one: SentimentTask | TaggingTask, loss: torch.Tensor) -> list[torch.Tensor]:
     loss.backward()  # type: ignore[no-untyped-call]
     return [p.grad for p in one.model.parameters() if p.grad is not None]
 
@@ -71,7 +75,7 @@ def test_a_text_that_is_sure_is_moved_no_further(batch: LabelBatch):
     for scale in (1e-10, 1e-25, 1e-37, 0.0):
         uphill = torch.randn(vectors.shape, generator=torch.Generator().manual_seed(2)) * scale
         uphill[batch.tokens == 0] = 0.0
-        share = one._away(vectors, uphill, batch.lengths).norm(dim=(1, 2))
+        share = _away(vectors, uphill, batch.lengths, SHARE).norm(dim=(1, 2))
         share /= (vectors * (batch.tokens > 0)[..., None]).norm(dim=(1, 2))
         assert share.tolist() == pytest.approx([SHARE * (scale > 0)] * 3, rel=1e-4)
 
@@ -85,3 +89,35 @@ def test_both_halves_drop_the_same_words(batch: LabelBatch):
     other.model.train()
     torch.manual_seed(8)
     torch.testing.assert_close(adversarial, gradients(other, other.loss(batch)[0]), rtol=1e-6, atol=1e-7)
+
+
+def tagging(adversarial: float) -> TaggingTask:
+    torch.manual_seed(5)
+    shape = Shape(words=6, given=8, characters=9, tags=5, embed_size=4, character_size=3, features=6, hidden_size=7)
+    model = TaggerNetwork(shape, Dropout(), torch.ones(6, 6, dtype=torch.bool), trained=True).double()
+    torch.nn.init.normal_(model.given)
+    model.paces.fill_(0.5)
+    return TaggingTask(model, None, 100, 1, np.zeros(8, np.float32), adversarial)  # type: ignore[arg-type]
+
+
+def test_a_taggers_words_and_letters_are_moved_together():
+    lengths, dice = torch.tensor([4, 2]), torch.Generator().manual_seed(3)
+    words = torch.randint(1, 8, (2, 4), generator=dice)
+    tags, spellings = (torch.randint(0, n, (2, 4), generator=dice) for n in (5, 3))
+    letters = torch.randint(1, 9, (3, 5), generator=dice)
+    batch = TagBatch(words, torch.zeros(2, 4), spellings, letters, torch.tensor([5, 1, 3]), lengths, tags, 6)
+    one, other = tagging(0.0), tagging(SHARE)
+
+    def loss(at: torch.Tensor) -> torch.Tensor:
+        return one.likelihood(one.model.read(at, lengths), batch)[0]
+
+    vectors = one.inputs(batch)
+    assert vectors.shape == (2, 4, 10)
+    (uphill,) = torch.autograd.grad(loss(vectors), [vectors])
+    moved = loss(one.inputs(batch) + _away(vectors.detach(), uphill, lengths, SHARE))
+    assert moved > 1.001 * loss(vectors)
+    wanted = gradients(one, (loss(one.inputs(batch)) + moved) / 2)
+    found, plain, tokens = other.loss(batch)
+    torch.testing.assert_close(gradients(other, found), wanted)
+    torch.testing.assert_close(plain, loss(vectors).detach())
+    assert tokens == 6

@@ -95,6 +95,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tagged: Path, tmp_path: Path)
     [
         {"characters": "lstm", "output": "legal", "cell": "gru", "layers": 2},
         {"characters": "none", "output": "softmax", "cell": "rnn", "metric": "loss", "word_dropout": 0.0},
+        {"adversarial": 0.1, "optimizer": "sgd", "learning_rate": 1.0},
     ],
     ids=str,
 )
@@ -102,6 +103,12 @@ def test_other_settings_train_and_load(tagged: Path, tmp_path: Path, options: di
     trained = train_ner(small(tagged / "corpus", tmp_path / "m", max_steps=2, **options))
     texts = ["Jordan beat Lincoln 3-1 on Monday."]
     assert Tagger.load(tmp_path / "m").tag_fully(texts) == trained.tag_fully(texts)
+
+
+def test_adversarial_training_is_asked_for_by_its_setting(tagged: Path, tmp_path: Path):
+    for share in (0.0, 0.1):
+        train_ner(small(tagged / "corpus", tmp_path / str(share), max_steps=1, adversarial=share))
+    assert weights(tmp_path / "0.0") != weights(tmp_path / "0.1")
 
 
 def test_given_vectors_are_taken_and_those_of_unseen_words_are_kept(tagged: Path, tmp_path: Path):

@@ -130,8 +130,15 @@ class TaggerNetwork(nn.Module):
         words: (B, T) int64; spelt: (B, T, F), rows of what `spell` gave; lengths: (B,) of at least 1; unknown: as for
         `vectors`.
         """
+        return self.read(self.embed(words, spelt, unknown), lengths)
+
+    def embed(self, words: Tensor, spelt: Tensor, unknown: Tensor | None = None) -> Tensor:
+        """Return what each token enters the recurrent layers as, (B, T, E + F); as for `forward`."""
         vectors = self.vectors(words, unknown)
-        inputs = torch.cat([vectors, spelt.to(vectors.dtype)], 2)
+        return torch.cat([vectors, spelt.to(vectors.dtype)], 2)
+
+    def read(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """Return the score of each tag for what `embed` gave, (B, T, Y)."""
         inputs = locked_dropout(inputs, self.dropout.features, self.training)
         hidden, _ = self.context(inputs, lengths)
         scores: Tensor = self.output(locked_dropout(hidden, self.dropout.layer, self.training))

@@ -107,6 +107,14 @@ class NerConfig:
     pretrained: WordVectorsConfig = field(default_factory=WordVectorsConfig)
     model: TaggerConfig = field(default_factory=TaggerConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    adversarial: float = setting(
+        0.0,
+        "Adversarial training (after Miyato et al. 2017; of taggers: Yasunaga et al. 2018): each sentence is also "
+        "learnt with its vectors moved by this share of their norm to where its loss rises fastest; a step takes twice "
+        "the time.",
+        low=0.0,
+        high=1.0,
+    )
     metric: Literal["f1", "loss"] = setting("f1", "Validation figure that chooses the best weights.")
 
     def faults(self) -> Iterator[str]:

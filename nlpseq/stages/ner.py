@@ -23,6 +23,7 @@ from nlpseq.corpora import Split
 from nlpseq.entity_scores import f1_value
 from nlpseq.errors import CorpusError, sentence
 from nlpseq.loop import Event, Watch, counting, unwatched
+from nlpseq.losses import adversarial
 from nlpseq.ner_report import fit_outside_penalty, fit_span_temperature, ner_report, scores_line
 from nlpseq.nn.crf import best_paths, log_partition, path_scores
 from nlpseq.nn.tagger import TaggerNetwork
@@ -65,6 +66,7 @@ class TaggingTask:
     batch_tokens: int
     seed: int
     rare: npt.NDArray[np.float32]
+    adversarial: float = 0.0
 
     def plan(self, epoch: int) -> Plan:
         """Return the epoch's batches, of like length."""
@@ -81,17 +83,24 @@ class TaggingTask:
         rare = torch.from_numpy(self.rare)[words]
         return TagBatch(words, rare, spellings, table[:, 1:], sizes - 1, lengths, tags, int(lengths.sum()))
 
-    def scores(self, batch: TagBatch) -> Tensor:
-        """Return the score of each tag at each token, (B, T, Y)."""
+    def inputs(self, batch: TagBatch) -> Tensor:
+        """Return what each token enters the recurrent layers as, (B, T, E + F)."""
         unknown = None
         if self.model.training and self.rare.any():
             unknown = torch.rand(batch.rare.shape, device=batch.rare.device) < batch.rare
         spelt = F.embedding(batch.spellings, self.model.spell(batch.characters, batch.sizes))
-        return self.model(batch.words, spelt, batch.lengths, unknown)  # type: ignore[no-any-return]
+        return self.model.embed(batch.words, spelt, unknown)
 
     def loss(self, batch: TagBatch, done: float = 0.0) -> tuple[Tensor, Tensor, int]:
-        """Return the negative log-likelihood of the tags, summed in nats, twice, and the number of tokens."""
-        return *self.likelihood(self.scores(batch), batch), batch.tokens
+        """Return the loss to descend, the negative log-likelihood of the tags, both summed in nats, and the tokens.
+
+        The first is adversarial where that is asked for (`nlpseq.losses.adversarial`).
+        """
+
+        def losses(inputs: Tensor) -> tuple[Tensor, Tensor]:
+            return self.likelihood(self.model.read(inputs, batch.lengths), batch)
+
+        return *adversarial(losses, self.inputs(batch), batch.lengths, self.adversarial), batch.tokens
 
     def likelihood(self, scores: Tensor, batch: TagBatch) -> tuple[Tensor, Tensor]:
         """Return the negative log-likelihood under scores of tags, once with a gradient and once without."""
@@ -141,13 +150,13 @@ def _train(config: NerConfig, job: Job) -> None:
     seen = np.array(work.lexicon.counts, np.float32)
     rare = np.zeros(len(work.lexicon.words), np.float32)
     rare[: len(seen)] = config.model.word_dropout / np.maximum(config.model.word_dropout + seen, 1e-9)
-    task = TaggingTask(model, work.train, config.training.batch_tokens, config.compute.seed, rare)
+    batch_tokens, seed = config.training.batch_tokens, config.compute.seed
+    task = TaggingTask(model, work.train, batch_tokens, seed, rare, config.adversarial)
     facts = _facts(work, model) | covered | {"fingerprint": dict(job.wanted)}
     tagger = Tagger(model, work.lexicon, config=config, facts=facts)
     evaluate = _validation(tagger, work, config)
-    seed, metric = config.compute.seed, config.metric
     facts |= train_network(
-        job, model, task, config.training, seed=seed, evaluate=evaluate, metric=metric, counted="token"
+        job, model, task, config.training, seed=seed, evaluate=evaluate, metric=config.metric, counted="token"
     )
     if job.first:
         _finish(tagger, work, job.folder, state=job.state, watch=job.watch)
@@ -270,7 +279,7 @@ def _validation(live: Tagger, work: _Prepared, config: NerConfig) -> Callable[[]
         pairs: list[tuple[list[str], list[str]]] = []
         for number in range(len(order)):
             batch = to_device(task.batch(order.batch(number)), live.device)
-            scores = task.scores(batch)
+            scores = live.model.read(task.inputs(batch), batch.lengths)
             sums, tokens = sums + task.likelihood(scores, batch)[1], tokens + batch.tokens
             paths = best_paths(live.model.chain.lattice(scores, batch.lengths))
             rows = zip(paths.cpu().numpy(), batch.tags.cpu().numpy(), batch.lengths.tolist(), strict=True)

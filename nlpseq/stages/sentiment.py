@@ -36,6 +36,7 @@ from nlpseq.labelled import (
     scorable,
 )
 from nlpseq.loop import Event, Watch, counting, unwatched
+from nlpseq.losses import adversarial
 from nlpseq.nn.classifier import TextClassifier
 from nlpseq.preflight import preflight
 from nlpseq.pretrained import open_vectors, start_from_vectors
@@ -83,41 +84,17 @@ class SentimentTask:
     def loss(self, batch: LabelBatch, done: float = 0.0) -> tuple[Tensor, Tensor, int]:
         """Return the loss to descend, the plain cross-entropy, both summed, in nats, and the number of texts.
 
-        The first is the cross-entropy, smoothed. With `adversarial` it is a loss to descend in its gradient alone, and
-        another part of the gradient is in the parameters already: half of it is the cross-entropy's, half is that of
-        the cross-entropy where each text's vectors are moved by that share of their norm in the direction in which it
-        rises fastest (after Miyato et al. 2017, who move normalised vectors by an absolute length and add both losses;
-        as there, the second pass draws its own dropout behind the vectors).
+        The first is the cross-entropy, smoothed, and adversarial where that is asked for (`nlpseq.losses.adversarial`).
         """
         inputs = self.model.embed(batch.tokens)
-        if not self.adversarial:
-            return *self._losses(inputs, batch), batch.rows
-        here = inputs.detach().requires_grad_()
-        loss, plain = self._losses(here, batch)
-        (loss / 2).backward()  # type: ignore[no-untyped-call]  # now, for its gradient at the inputs leads to the other half
-        uphill: Tensor = here.grad  # type: ignore[assignment]
-        moved = inputs + self._away(inputs.detach(), uphill, batch.lengths)
-        again, _ = self._losses(moved, batch)
-        return again / 2 + (inputs * uphill).sum(), plain, batch.rows
+        return *adversarial(partial(self._losses, batch), inputs, batch.lengths, self.adversarial), batch.rows
 
-    def _away(self, vectors: Tensor, uphill: Tensor, lengths: Tensor) -> Tensor:
-        """Return what to add to texts' vectors (B, S, E) to move each text as far as asked for; uphill: likewise."""
-        padding = torch.arange(vectors.shape[1], device=vectors.device) >= lengths[:, None]
-        real = vectors.masked_fill(padding[..., None], 0.0)
-        way = uphill / uphill.abs().amax((1, 2), keepdim=True).clamp_min(1e-30)  # squares of a tiny gradient would be 0
-        return self.adversarial * way * (_norms(real) / _norms(way).clamp_min(1e-30))
-
-    def _losses(self, inputs: Tensor, batch: LabelBatch) -> tuple[Tensor, Tensor]:
+    def _losses(self, batch: LabelBatch, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the smoothed and the plain cross-entropy at vectors (B, S, E), each () and summed, in nats."""
         logits = self.model.read(inputs, batch.lengths)
         loss = F.cross_entropy(logits, batch.targets, reduction="sum", label_smoothing=self.smoothing)
         plain = F.cross_entropy(logits.detach(), batch.targets, reduction="sum") if self.smoothing else loss
         return loss, plain
-
-
-def _norms(vectors: Tensor) -> Tensor:
-    """Return the norm of each text's vectors together, (B, 1, 1); vectors: (B, S, E)."""
-    return torch.linalg.vector_norm(vectors, dim=(1, 2), keepdim=True)  # type: ignore[no-any-return]
 
 
 class _Prepared(NamedTuple):
