@@ -115,15 +115,17 @@ def _subtract_wanted(shares: Tensor, targets: Tensor, smoothing: float) -> None:
 
 
 def adversarial(
-    losses: Callable[[Tensor], tuple[Tensor, Tensor]], inputs: Tensor, lengths: Tensor, share: float
+    losses: Callable[[Tensor], tuple[Tensor, Tensor]], inputs: Tensor, lengths: Tensor, *, share: float
 ) -> tuple[Tensor, Tensor]:
     """Return a loss to descend and the plain one, by adversarial training; at share 0 what `losses` gives at inputs.
 
-    losses: gives both at any inputs, summed; inputs: (B, S, E), of rows with these lengths, (B,).
+    losses: gives both at any inputs, summed, by what does not itself depend on them; inputs: (B, S, E), of rows with
+    these lengths, (B,), dropout already done, so that what is uphill in one pass is so in the other.
     The first is a loss to descend in its gradient alone, and another part of the gradient is in the parameters already:
     half of it is that of the loss, half is that of the loss where each row's inputs are moved by a share of their norm
     in the direction in which it rises fastest (after Miyato et al. 2017, who move normalised vectors by an absolute
-    length and add both losses; as there, the second pass draws its own dropout behind the inputs).
+    length and add both losses; as there, the second pass draws its own dropout behind the inputs). So it must be
+    descended, once, and with a share above 0 gradients must be enabled.
     """
     if not share:
         return losses(inputs)

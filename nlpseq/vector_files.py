@@ -33,7 +33,7 @@ import numpy.typing as npt
 from nlpseq.errors import UsageError, WorkError, sentence
 from nlpseq.readers import fault
 
-__all__ = ["Format", "WordVectors", "read_vectors", "write_vectors"]
+__all__ = ["Format", "WordVectors", "check_target", "read_vectors", "write_vectors"]
 
 Format = Literal["word2vec", "word2vec-binary", "glove", "tsv"]
 Matrix = npt.NDArray[np.float32]
@@ -308,15 +308,9 @@ def write_vectors(
     for bit. counts: (V,), a second column of metadata.tsv. Nothing is there until all is written. Raises UsageError
     for what is there already, unless `replace`, and for words that the format cannot hold, WorkError for a full disk.
     """
-    path = Path(path)
     names = list(words) if format == "tsv" else [word.replace(" ", "_") for word in words]
     _check_words(names, words, format)
-    targets = [path / "vectors.tsv", path / "metadata.tsv"] if format == "tsv" else [path]
-    for target in targets:
-        if target.exists() and (not replace or target.is_dir()):
-            must = "be a new file (--replace puts this one in its place)"
-            raise UsageError(sentence("out", must, "there already", str(target), quote=False))
-    with _written(targets) as files:
+    with _written(check_target(path, format=format, replace=replace)) as files:
         if format == "tsv":
             files[0].writelines(_lines(vectors, "\t"))
             files[1].writelines(_metadata(names, counts))
@@ -327,6 +321,17 @@ def write_vectors(
         for name, row in zip(names, rows, strict=True):
             files[0].write(name.encode() + b" " + row)
     return sum(name != word for name, word in zip(names, words, strict=True))
+
+
+def check_target(path: str | Path, *, format: Format, replace: bool) -> list[Path]:
+    """Return the files that `write_vectors` would write; raises UsageError for one that is there, unless `replace`."""
+    path = Path(path)
+    targets = [path / "vectors.tsv", path / "metadata.tsv"] if format == "tsv" else [path]
+    for target in targets:
+        if target.exists() and (not replace or target.is_dir()):
+            must = "be a new file (--replace puts this one in its place)"
+            raise UsageError(sentence("out", must, "there already", str(target), quote=False))
+    return targets
 
 
 def _check_words(names: Sequence[str], words: Sequence[str], format: Format) -> None:

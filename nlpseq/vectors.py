@@ -9,9 +9,9 @@ from __future__ import annotations
 import difflib
 import heapq
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import chain
+from itertools import chain, compress, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["STAGE", "Coverage", "Embeddings", "StoredVectors", "from_files", "to_files"]
 
 STAGE = "embed"
+_AT_ONCE = 65536  # words looked up together
 _WORD_START = "\u2581"  # which SentencePiece writes before the first unit of a word
 Neighbours = list[tuple[str, float]]
 
@@ -127,19 +128,27 @@ class Embeddings:
         """Return embeddings with the vectors of two or more side by side, (V, E1 + E2 + …), as a network reads them.
 
         words: those of the first, then of each further one those that are new. Each part is asked for a word as in
-        `lookup` (so `Paris` has a lowercased part's vector of `paris`) and gives zeros where it has none. Numbers of
-        further parts are scaled to the deviation of the first's, or one would count for more than another. Raises
-        UsageError for fewer than two.
+        `lookup` (so `Paris` has a lowercased part's vector of `paris`) and gives zeros where it has none; what
+        `init_table` draws is the narrower for them. Numbers of further parts are scaled to the deviation of the
+        first's, or one would count for more than another. `facts["joined"]` has for each part its `size`, by what it
+        was scaled, and how many `words` it has a vector for. Raises UsageError for fewer than two.
         """
         if len(parts) < 2:
             raise UsageError(sentence("parts", "be two or more", len(parts)))
-        words = list(dict.fromkeys(chain.from_iterable(part.words for part in parts)))
-        width = float(parts[0].vectors.std(dtype=np.float64))
-        matrices = [
-            part.lookup(words)[0] * np.float32(width / (float(part.vectors.std(dtype=np.float64)) or 1.0))
-            for part in parts
-        ]
-        return cls(words, np.concatenate(matrices, 1), facts={"joined": [part.vector_size for part in parts]})
+        words = list(dict.fromkeys(chain.from_iterable(part._seen_words() for part in parts)))
+        ends = np.cumsum([0, *(part.vector_size for part in parts)]).tolist()
+        matrix = np.empty((len(words), ends[-1]), np.float32)
+        widths = [float(part._seen().std()) for part in parts]
+        joined = []
+        for part, width, (start, end) in zip(parts, widths, pairwise(ends), strict=True):
+            scale = widths[0] / width if widths[0] and width else 1.0
+            found = 0
+            for row in range(0, len(words), _AT_ONCE):  # what is looked up at once is copied twice
+                block, has_vector = part.lookup(words[row : row + _AT_ONCE])
+                np.multiply(block, np.float32(scale), out=matrix[row : row + len(block), start:end])
+                found += int(has_vector.sum())
+            joined.append({"size": part.vector_size, "scaled": scale, "words": found})
+        return cls(words, matrix, facts={"joined": joined})
 
     def __len__(self) -> int:
         return len(self.words)
@@ -225,9 +234,16 @@ class Embeddings:
 
         matrix, found, coverage = self._lookup(tokens)
         drawn = torch.randn(len(tokens) - coverage.found, self.vector_size, generator=generator).numpy()
-        known = self.vectors if self.counts is None else self.vectors[self.counts > 0]
+        known = self._seen()
         matrix[~found] = known.mean(0, np.float64) + known.std(0, np.float64) * drawn
         return torch.from_numpy(matrix), coverage
+
+    def _seen(self) -> Matrix:
+        """Return the vectors without those of units that never stood in the text, which were never trained."""
+        return self.vectors if self.counts is None else self.vectors[self.counts > 0]
+
+    def _seen_words(self) -> Iterator[str]:
+        return iter(self.words) if self.counts is None else compress(self.words, self.counts > 0)
 
     def _lookup(self, tokens: Sequence[str]) -> tuple[Matrix, npt.NDArray[np.bool_], Coverage]:
         hits = [self._hit(token) for token in tokens]

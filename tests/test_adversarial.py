@@ -91,33 +91,50 @@ def test_both_halves_drop_the_same_words(batch: LabelBatch):
     torch.testing.assert_close(adversarial, gradients(other, other.loss(batch)[0]), rtol=1e-6, atol=1e-7)
 
 
-def tagging(adversarial: float) -> TaggingTask:
+def tagging(adversarial: float, dropout: Dropout | None = None) -> TaggingTask:
     torch.manual_seed(5)
     shape = Shape(words=6, given=8, characters=9, tags=5, embed_size=4, character_size=3, features=6, hidden_size=7)
-    model = TaggerNetwork(shape, Dropout(), torch.ones(6, 6, dtype=torch.bool), trained=True).double()
+    model = TaggerNetwork(shape, dropout or Dropout(), torch.ones(6, 6, dtype=torch.bool), trained=True).double()
     torch.nn.init.normal_(model.given)
     model.paces.fill_(0.5)
     return TaggingTask(model, None, 100, 1, np.zeros(8, np.float32), adversarial)  # type: ignore[arg-type]
 
 
-def test_a_taggers_words_and_letters_are_moved_together():
+@pytest.fixture
+def tagged() -> TagBatch:
     lengths, dice = torch.tensor([4, 2]), torch.Generator().manual_seed(3)
     words = torch.randint(1, 8, (2, 4), generator=dice)
     tags, spellings = (torch.randint(0, n, (2, 4), generator=dice) for n in (5, 3))
     letters = torch.randint(1, 9, (3, 5), generator=dice)
-    batch = TagBatch(words, torch.zeros(2, 4), spellings, letters, torch.tensor([5, 1, 3]), lengths, tags, 6)
+    return TagBatch(words, torch.zeros(2, 4), spellings, letters, torch.tensor([5, 1, 3]), lengths, tags, 6)
+
+
+def test_a_taggers_words_and_what_their_letters_give_are_moved_together(tagged: TagBatch):
     one, other = tagging(0.0), tagging(SHARE)
 
     def loss(at: torch.Tensor) -> torch.Tensor:
-        return one.likelihood(one.model.read(at, lengths), batch)[0]
+        return one.likelihood(one.model.read(at, tagged.lengths), tagged)[0]
 
-    vectors = one.inputs(batch)
+    vectors = one.inputs(tagged)
     assert vectors.shape == (2, 4, 10)
     (uphill,) = torch.autograd.grad(loss(vectors), [vectors])
-    moved = loss(one.inputs(batch) + _away(vectors.detach(), uphill, lengths, SHARE))
+    moved = loss(one.inputs(tagged) + _away(vectors.detach(), uphill, tagged.lengths, SHARE))
     assert moved > 1.001 * loss(vectors)
-    wanted = gradients(one, (loss(one.inputs(batch)) + moved) / 2)
-    found, plain, tokens = other.loss(batch)
+    wanted = gradients(one, (loss(one.inputs(tagged)) + moved) / 2)
+    found, plain, tokens = other.loss(tagged)
     torch.testing.assert_close(gradients(other, found), wanted)
     torch.testing.assert_close(plain, loss(vectors).detach())
     assert tokens == 6
+
+
+def test_both_halves_drop_the_same_features_of_a_tagger(tagged: TagBatch):
+    found = []
+    for share in (1e-9, 0.0):
+        task = tagging(share, Dropout(characters=0.5, features=0.5))
+        torch.manual_seed(8)
+        found.append(gradients(task, task.loss(tagged)[0]))
+    torch.testing.assert_close(*found, rtol=1e-6, atol=1e-7)
+    task = tagging(0.0, Dropout(features=0.5))
+    assert not torch.equal(task.inputs(tagged), task.inputs(tagged))
+    task.model.eval()
+    assert torch.equal(task.inputs(tagged), task.inputs(tagged))

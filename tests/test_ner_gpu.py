@@ -41,13 +41,14 @@ def test_the_chain_on_cuda_is_the_chain_on_the_cpu():
         torch.testing.assert_close(a.cpu(), b.cpu(), atol=1e-4, rtol=1e-4)
 
 
-def test_a_training_step_never_waits_for_the_device(tmp_path: Path):
+@pytest.mark.parametrize("adversarial", [0.0, 0.05])
+def test_a_training_step_never_waits_for_the_device(tmp_path: Path, adversarial: float):
     read = [Sentence(["Ada", "saw", "Rome"][:n], [Span("PER", 0, 1)]) for n in (1, 2, 3)] * 20
     lexicon = build_lexicon(read)
     data = encode_tagged(iter(read), Tally(60), lexicon=lexicon, path=tmp_path / "t", longest=9)
     config = configure(NerConfig, corpus="c", out="o", **(SMALL_TAGGER | {"device": "cuda", "batch_tokens": 12}))
     model = build_network(config, lexicon)
-    task = TaggingTask(model, data, 12, 1, np.full(len(lexicon.words), 0.2, np.float32))
+    task = TaggingTask(model, data, 12, 1, np.full(len(lexicon.words), 0.2, np.float32), adversarial)
     device = torch.device("cuda", 0)
     run = begin(model, config.training, seed=1, device=device, world=World(), batches=len(task.plan(0)))
     steps = fit(run, task)

@@ -12,7 +12,7 @@ HEAVY = [
 ]
 COMMANDS = [
     *("tokenize train", "tokenize encode", "tokenize decode"),
-    *("embed train", "embed nearest", "embed analogy", "embed evaluate", "embed export"),
+    *("embed train", "embed nearest", "embed analogy", "embed evaluate", "embed join", "embed export"),
     *("sentiment train", "sentiment predict", "sentiment evaluate"),
     *("ner train", "ner tag", "ner evaluate"),
     *("translate train", "translate run", "translate evaluate"),

@@ -332,31 +332,46 @@ def test_export_says_what_it_had_to_change_and_loading_what_it_left_out(run, tmp
 
 
 def test_vectors_are_joined_side_by_side_each_part_by_its_own_form_of_a_word():
-    given = Embeddings(["paris", "the"], [[1, -1], [3, -3]])
-    own = Embeddings(["Paris", "[NUM]", "the"], [[2.0], [4.0], [-6.0]])
-    joined = Embeddings.join([given, own])
+    given = Embeddings(["paris", "the"], [[1, -1], [3, 5]])
+    own = Embeddings(["Paris", "[NUM]", "the"], [[2.0], [4.0], [-3.0]])
+    joined = Embeddings.join([given, own, Embeddings(["the"], [[7.0]])])
     assert joined.words == ("paris", "the", "Paris", "[NUM]")
-    scale = given.vectors.std() / own.vectors.std()
-    wanted = [[1, -1, 0], [3, -3, -6 * scale], [1, -1, 2 * scale], [0, 0, 4 * scale]]
+    scale = float(given.vectors.std() / own.vectors.std())
+    assert scale != pytest.approx(float(np.linalg.norm(given.vectors) / np.linalg.norm(own.vectors)), rel=0.1)
+    wanted = [[1, -1, 0, 0], [3, 5, -3 * scale, 7], [1, -1, 2 * scale, 0], [0, 0, 4 * scale, 0]]
     assert np.allclose(joined.vectors, wanted)
     assert joined.lookup(["1,996"])[0][0, 2] == pytest.approx(4 * scale)
-    assert Embeddings.join([given, Embeddings(["a"], [[0.0]])])["a"].tolist() == [0, 0, 0]
+    found = [(part["size"], part["words"], part["scaled"]) for part in joined.facts["joined"]]
+    assert found == [(2, 3, 1.0), (1, 3, pytest.approx(scale)), (1, 1, 1.0)]  # one vector alone has no deviation
+    assert Embeddings.join([Embeddings(["the"], [[7.0]]), own])["[NUM]"].tolist() == [0, 4]
     with pytest.raises(UsageError, match="`parts` must be two or more, but is 1"):
         Embeddings.join([given])
 
 
+def test_units_that_were_never_seen_are_joined_from_those_that_have_them(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("nlpseq.vectors._AT_ONCE", 2)
+    units = Embeddings(["<go>", "a", "b", "c"], [[90], [1], [2], [4]], [0, 5, 0, 7])
+    joined = Embeddings.join([units, Embeddings(["b", "d"], [[1], [-1]])])
+    assert joined.words == ("a", "c", "b", "d")
+    assert np.allclose(joined.vectors, [[1, 0], [4, 0], [0, 1.5], [0, -1.5]])
+
+
 def test_the_command_joins_files_and_folders(run, file: Path, tmp_path: Path):
     made(3).export(tmp_path / "own.txt", format="glove")
-    asked = ("embed", "join", file, tmp_path / "own.txt", "--out", tmp_path / "both.bin")
+    out = tmp_path / "both.bin"
+    asked = ("embed", "join", file, tmp_path / "own.txt", "--out", out)
     outcome = run(*asked)
     assert outcome.code == 0
+    assert f"{file}: 9 of 9 words, 6 numbers each, scaled by 1." in outcome.err
     assert "9 words with vectors of 9 numbers" in outcome.err
-    parts = [Embeddings.load(file), Embeddings.load(tmp_path / "own.txt")]
-    assert (Embeddings.load(tmp_path / "both.bin").vectors == Embeddings.join(parts).vectors).all()
-    outcome = run(*asked)
+    assert f"--embeddings {out} --embed-size 9." in outcome.err
+    both = Embeddings.load(out)
+    assert (both.vectors == Embeddings.join([Embeddings.load(path) for path in asked[2:4]]).vectors).all()
+    assert both.facts["format"] == "word2vec-binary"
+    outcome = run("embed", "join", file, tmp_path / "nothing", "--out", out)  # said before anything is read
     assert (outcome.code, outcome.sentences[0][:27]) == (2, "`out` must be a new file (-")
     outcome = run("embed", "join", file, "--out", tmp_path / "x")
-    assert (outcome.code, outcome.sentences) == (2, ["`parts` must be two or more, but is 1."])
+    assert (outcome.code, len(outcome.sentences)) == (2, 1)
 
 
 @pytest.mark.real

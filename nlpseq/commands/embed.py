@@ -164,34 +164,37 @@ def _row(cells: Sequence[object]) -> str:
     return "  ".join("–" if cell is None else f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in cells)
 
 
-def _written(command: Command) -> Command:
-    """Give a command --out and --replace."""
-    there = "File (gzipped if it ends in .gz); for tsv a folder."
-    replace = click.option("--replace", is_flag=True, help="Replace a file that is there.")
-    return click.option("--out", required=True, metavar="FILE", help=there)(replace(command))
-
-
 @embed.command("join")
-@click.argument("parts", metavar="DIR|FILE|CORPUS...", nargs=-1, required=True)
+@click.argument("first", metavar="DIR|FILE|CORPUS")
+@click.argument("others", metavar="DIR|FILE|CORPUS...", nargs=-1, required=True)
 @click.option(
-    "--format", default="word2vec-binary", show_default=True, type=click.Choice(_FORMATS), help="Of the file."
+    "--format", default="word2vec-binary", show_default=True, type=click.Choice(_FORMATS[:3]), help="Of the file."
 )
-@_written
-def join_vectors(parts: tuple[str, ...], *, format: Any, out: str, replace: bool) -> None:
+@click.option("--out", required=True, metavar="FILE", help="File (gzipped if it ends in .gz).")
+@click.option("--replace", is_flag=True, help="Replace a file that is there.")
+def join_vectors(first: str, others: tuple[str, ...], *, format: Any, out: str, replace: bool) -> None:
     """Write several vectors side by side, as one file for --embeddings.
 
-    A part is a folder of trained vectors, a file, or a corpus that is one. A word takes from each its own vector, else
-    that of its lowercase form, or of [NUM] or [URL], else zeros; all are scaled to the deviation of the first part.
+    Each is a folder of trained vectors, a file, or a corpus that is one. A word takes from each its own vector, else
+    that of its lowercase form, or of [NUM] or [URL], else zeros; all are scaled to the deviation of the first.
     """
+    from nlpseq.vector_files import check_target
     from nlpseq.vectors import Embeddings
 
-    _export(Embeddings.join([_opened(part, None) for part in parts]), out, format=format, replace=replace)
+    check_target(out, format=format, replace=replace)  # reading large vectors takes long
+    embeddings = Embeddings.join([_opened(part, None) for part in (first, *others)])
+    for part, facts in zip((first, *others), embeddings.facts["joined"], strict=True):
+        scaled = f"scaled by {facts['scaled']:.3g}"
+        say(f"{part}: {facts['words']:,} of {len(embeddings):,} words, {facts['size']:,} numbers each, {scaled}.")
+    _export(embeddings, out, format=format, replace=replace)
+    say(f"A stage starts from them with --embeddings {out} --embed-size {embeddings.vector_size}.")
 
 
 @embed.command("export")
 @_vectors_options
 @click.option("--format", default="word2vec", show_default=True, type=click.Choice(_FORMATS), help="Of the file.")
-@_written
+@click.option("--out", required=True, metavar="FILE", help="File (gzipped if it ends in .gz); for tsv a folder.")
+@click.option("--replace", is_flag=True, help="Replace a file that is there.")
 def export_vectors(model: str | None, vectors: str | None, *, format: Any, out: str, replace: bool) -> None:
     """Write vectors for word2vec and gensim, GloVe's readers, or (tsv) the embedding projector."""
     _export(_opened(model, vectors), out, format=format, replace=replace)

@@ -133,13 +133,13 @@ class TaggerNetwork(nn.Module):
         return self.read(self.embed(words, spelt, unknown), lengths)
 
     def embed(self, words: Tensor, spelt: Tensor, unknown: Tensor | None = None) -> Tensor:
-        """Return what each token enters the recurrent layers as, (B, T, E + F); as for `forward`."""
+        """Return what each token enters the recurrent layers as, (B, T, E + F), with dropout; as for `forward`."""
         vectors = self.vectors(words, unknown)
-        return torch.cat([vectors, spelt.to(vectors.dtype)], 2)
+        inputs = torch.cat([vectors, spelt.to(vectors.dtype)], 2)
+        return locked_dropout(inputs, self.dropout.features, self.training)
 
     def read(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """Return the score of each tag for what `embed` gave, (B, T, Y)."""
-        inputs = locked_dropout(inputs, self.dropout.features, self.training)
         hidden, _ = self.context(inputs, lengths)
         scores: Tensor = self.output(locked_dropout(hidden, self.dropout.layer, self.training))
         return scores

@@ -110,8 +110,8 @@ class NerConfig:
     adversarial: float = setting(
         0.0,
         "Adversarial training (after Miyato et al. 2017; of taggers: Yasunaga et al. 2018): each sentence is also "
-        "learnt with its vectors moved by this share of their norm to where its loss rises fastest; a step takes twice "
-        "the time.",
+        "learnt with its words' vectors, and what their letters give, moved by this share of their norm to where its "
+        "loss rises fastest; a step takes twice the time.",
         low=0.0,
         high=1.0,
     )

@@ -100,7 +100,7 @@ class TaggingTask:
         def losses(inputs: Tensor) -> tuple[Tensor, Tensor]:
             return self.likelihood(self.model.read(inputs, batch.lengths), batch)
 
-        return *adversarial(losses, self.inputs(batch), batch.lengths, self.adversarial), batch.tokens
+        return *adversarial(losses, self.inputs(batch), batch.lengths, share=self.adversarial), batch.tokens
 
     def likelihood(self, scores: Tensor, batch: TagBatch) -> tuple[Tensor, Tensor]:
         """Return the negative log-likelihood under scores of tags, once with a gradient and once without."""

@@ -87,7 +87,7 @@ class SentimentTask:
         The first is the cross-entropy, smoothed, and adversarial where that is asked for (`nlpseq.losses.adversarial`).
         """
         inputs = self.model.embed(batch.tokens)
-        return *adversarial(partial(self._losses, batch), inputs, batch.lengths, self.adversarial), batch.rows
+        return *adversarial(partial(self._losses, batch), inputs, batch.lengths, share=self.adversarial), batch.rows
 
     def _losses(self, batch: LabelBatch, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the smoothed and the plain cross-entropy at vectors (B, S, E), each () and summed, in nats."""
