@@ -328,9 +328,9 @@ def check_target(path: str | Path, *, format: Format, replace: bool) -> list[Pat
     path = Path(path)
     targets = [path / "vectors.tsv", path / "metadata.tsv"] if format == "tsv" else [path]
     for target in targets:
-        if target.exists() and (not replace or target.is_dir()):
-            must = "be a new file (--replace puts this one in its place)"
-            raise UsageError(sentence("out", must, "there already", str(target), quote=False))
+        if target.is_dir() or (target.exists() and not replace):
+            found = "a folder" if target.is_dir() else "there already (--replace puts the new one in its place)"
+            raise UsageError(sentence("out", "be a new file", found, str(target), quote=False))
     return targets
 
 

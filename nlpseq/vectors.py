@@ -133,6 +133,8 @@ class Embeddings:
         first's, or one would count for more than another. `facts["joined"]` has for each part its `size`, by what it
         was scaled, and how many `words` it has a vector for. Raises UsageError for fewer than two.
         """
+        if strangers := [part for part in parts if not isinstance(part, Embeddings)]:
+            raise UsageError(sentence("parts", "be Embeddings (Embeddings.load reads a path)", str(strangers[0])))
         if len(parts) < 2:
             raise UsageError(sentence("parts", "be two or more", len(parts)))
         words = list(dict.fromkeys(chain.from_iterable(part._seen_words() for part in parts)))

@@ -287,7 +287,7 @@ def test_what_is_there_is_replaced_only_when_asked_and_only_by_what_is_whole(
     file = path / "vectors.tsv" if kind == "tsv" else path
     write_vectors(path, ["a"], numbers(1), format=kind)
     before = file.read_bytes()
-    with pytest.raises(UsageError, match=r"`out` must be a new file \(--replace .*\), but is there already"):
+    with pytest.raises(UsageError, match=r"`out` must be a new file, but is there already \(--replace"):
         write_vectors(path, ["b", "c"], numbers(2), format=kind)
     with monkeypatch.context() as patch:
         patch.setattr(vector_files.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left")))

@@ -323,7 +323,7 @@ def test_export_says_what_it_had_to_change_and_loading_what_it_left_out(run, tmp
     outcome = run("embed", "export", "--vectors", tmp_path / "v", "--format", "word2vec", "--out", tmp_path / "w")
     assert outcome.code == 0
     assert "1 rows of" in outcome.err
-    assert f"2 words with vectors of 2 numbers are in {tmp_path / 'w'}." in outcome.err
+    assert f"2 words with vectors of 2 numbers are in {tmp_path / 'w'} (word2vec)." in outcome.err
     assert "1 words have underscores now where they had spaces, which word2vec cannot hold" in outcome.err
     assert (tmp_path / "w").read_text() == "2 2\nNew_York 1 2\na 3 4\n"
     (tmp_path / "w").write_text("mine")
@@ -346,6 +346,8 @@ def test_vectors_are_joined_side_by_side_each_part_by_its_own_form_of_a_word():
     assert Embeddings.join([Embeddings(["the"], [[7.0]]), own])["[NUM]"].tolist() == [0, 4]
     with pytest.raises(UsageError, match="`parts` must be two or more, but is 1"):
         Embeddings.join([given])
+    with pytest.raises(UsageError, match=r'`parts` must be Embeddings .*, but is "own\.bin"'):
+        Embeddings.join([given, "own.bin"])
 
 
 def test_units_that_were_never_seen_are_joined_from_those_that_have_them(monkeypatch: pytest.MonkeyPatch):
@@ -369,7 +371,9 @@ def test_the_command_joins_files_and_folders(run, file: Path, tmp_path: Path):
     assert (both.vectors == Embeddings.join([Embeddings.load(path) for path in asked[2:4]]).vectors).all()
     assert both.facts["format"] == "word2vec-binary"
     outcome = run("embed", "join", file, tmp_path / "nothing", "--out", out)  # said before anything is read
-    assert (outcome.code, outcome.sentences[0][:27]) == (2, "`out` must be a new file (-")
+    assert (outcome.code, outcome.sentences[0][:27]) == (2, "`out` must be a new file, b")
+    outcome = run("embed", "join", file, file, "--out", tmp_path, "--replace")
+    assert outcome.sentences == [f"`out` must be a new file, but is a folder ({tmp_path})."]
     outcome = run("embed", "join", file, "--out", tmp_path / "x")
     assert (outcome.code, len(outcome.sentences)) == (2, 1)
 

@@ -202,6 +202,6 @@ def export_vectors(model: str | None, vectors: str | None, *, format: Any, out: 
 
 def _export(embeddings: Embeddings, out: str, *, format: Any, replace: bool) -> None:
     changed = embeddings.export(out, format=format, replace=replace)
-    say(f"{len(embeddings):,} words with vectors of {embeddings.vector_size:,} numbers are in {out}.")
+    say(f"{len(embeddings):,} words with vectors of {embeddings.vector_size:,} numbers are in {out} ({format}).")
     if changed:
         say(f"warning: {changed:,} words have underscores now where they had spaces, which {format} cannot hold")

@@ -38,7 +38,7 @@ class WordVectorsConfig:
     embeddings: str | None = setting(
         None,
         "Folder of `nlpseq embed train`, or a file of vectors (as GloVe's), that words start from: looked up as they "
-        "stand, then in lowercase, then as [NUM] or [URL].",
+        "stand, then in lowercase, then as [NUM] or [URL]. Of several `nlpseq embed join` makes one.",
     )
     freeze: bool = setting(False, "Do not train the given vectors, only those of other words.", opposite="fine-tune")
     pace: float = setting(
