@@ -131,7 +131,7 @@ class Embeddings:
         `lookup` (so `Paris` has a lowercased part's vector of `paris`) and gives zeros where it has none; what
         `init_table` draws is the narrower for them. Numbers of further parts are scaled to the deviation of the
         first's, or one would count for more than another. `facts["joined"]` has for each part its `size`, by what it
-        was scaled, and how many `words` it has a vector for. Raises UsageError for fewer than two.
+        was scaled, and how many `words` it has a vector for. Raises UsageError for fewer than two or other things.
         """
         if strangers := [part for part in parts if not isinstance(part, Embeddings)]:
             raise UsageError(sentence("parts", "be Embeddings (Embeddings.load reads a path)", str(strangers[0])))
