@@ -111,6 +111,15 @@ def test_adversarial_training_is_asked_for_by_its_setting(tagged: Path, tmp_path
     assert weights(tmp_path / "0.0") != weights(tmp_path / "0.1")
 
 
+@pytest.mark.parametrize(("nats", "said"), [(1.25, "O is lowered by 1.25 nats"), (-0.5, "O is raised by 0.5 nats")])
+def test_a_training_says_which_way_o_is_moved(tagged: Path, tmp_path: Path, monkeypatch, nats: float, said: str):
+    monkeypatch.setattr("nlpseq.stages.ner.fit_outside_penalty", lambda tagger, held: nats)
+    events: list[loop.Event] = []
+    trained = train_ner(small(tagged / "corpus", tmp_path / "m", max_steps=1), watch=events.append)
+    assert any(said in str(event) for event in events)
+    assert trained.outside_penalty == nats
+
+
 def test_given_vectors_are_taken_and_those_of_unseen_words_are_kept(tagged: Path, tmp_path: Path):
     lines = ["said 1 2", "unheard -1 3", "monday 0.5 0.25"]
     (tmp_path / "v.txt").write_text("3 2\n" + "\n".join(lines) + "\n")

@@ -296,7 +296,8 @@ def _finish(tagger: Tagger, work: _Prepared, folder: Path, *, state: Path, watch
     held = list(read("validation", Tally()))
     tagger.facts["outside_penalty"] = fit_outside_penalty(tagger, held)
     if penalty := tagger.outside_penalty:
-        watch(Event("note", f"Where tags are chosen, O is lowered by {penalty:g} nats, as validation asks."))
+        way = "lowered" if penalty > 0 else "raised"
+        watch(Event("note", f"Where tags are chosen, O is {way} by {abs(penalty):g} nats, as validation asks."))
     tagger.facts["temperature"] = round(fit_span_temperature(tagger, held), 4)
     repair = tagger.config.reading.illegal == "repair"
     split = "test" if "test" in work.source.corpus.splits else "validation"
