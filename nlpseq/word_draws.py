@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nlpseq.batches import Ragged
 from nlpseq.errors import UsageError, sentence
-from nlpseq.nn.nce import FAR, Block, Shape
+from nlpseq.nn.nce import Block, Shape
 from nlpseq.settings import EmbeddingConfig
 
 __all__ = ["Chances", "Stretch", "block_shape", "chances", "draw", "keep_probability", "stretch_tokens"]
@@ -26,6 +26,7 @@ _BLOCKS = 64  # … but of so many blocks …
 _WEIGHTS = 1 << 25  # … and no more than make so many numbers in `Block.near`
 
 Ints = npt.NDArray[np.int64]
+Whole = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
 
@@ -108,31 +109,30 @@ def draw(
     dice = np.random.Generator(np.random.SFC64(random))
     words = text.ids[start:stop]
     kept = np.flatnonzero(dice.random(len(words), np.float32) < odds.keep[words])
-    reach_back, reach_on = _reach(kept, text.offsets, start, stop)
-    size = dice.integers(1, config.window + 1, len(kept)) if config.dynamic_window else config.window
-    before, after = np.minimum(size, reach_back), np.minimum(size, reach_on)
     count = max(1, -(-len(kept) // shape.tokens))
-    missing = count * shape.tokens - len(kept)
-    before, after = (np.pad(side, (0, missing)) for side in (before, after))
-    ids = np.pad(words[kept].astype(np.int64), (shape.window, shape.window + missing))
-    noise = odds.slots[dice.integers(0, len(odds.slots), (count, shape.rows - shape.slab))]
-    slabs = np.lib.stride_tricks.sliding_window_view(ids, shape.slab)[:: shape.tokens]
-    neighbours = before + after
+    sides = np.zeros((2, count * shape.tokens), np.int32)
+    size = dice.integers(1, config.window + 1, len(kept), np.int32) if config.dynamic_window else config.window
+    for side, reach in zip(sides, _reach(kept, text.offsets, start, stop), strict=True):
+        np.minimum(size, reach, out=side[: len(kept)])
+    ids = np.zeros(sides.shape[1] + 2 * shape.window, np.int64)
+    ids[shape.window : shape.window + len(kept)] = words[kept]
+    rows = np.empty((count, shape.rows), np.int64)
+    rows[:, : shape.slab] = np.lib.stride_tricks.sliding_window_view(ids, shape.slab)[:: shape.tokens]
+    rows[:, shape.slab :] = odds.slots[dice.integers(0, len(odds.slots), (count, shape.rows - shape.slab))]
+    neighbours = (sides[0] + sides[1]).reshape(count, -1)
     pairs = neighbours.clip(max=1) if shape.cbow else neighbours
     weight = torch.from_numpy(pairs.astype(np.float32) * np.float32(config.noise / shape.shared))
-    near = _near(torch.from_numpy(before), torch.from_numpy(after), shape)
-    rows = np.concatenate([slabs, noise], 1)
     different, order, starts, distinct = _together(rows)
     blocks = Block(
         torch.from_numpy(rows),
-        near.view(count, -1, *near.shape[1:]),
+        _near(sides, shape).view(count, -1, shape.band + 2 * shape.window, shape.band),
         weight.view(count, -1, shape.group, 1),
         torch.from_numpy(neighbours > 0).float().view(count, -1, 1),
         torch.from_numpy(different),
         torch.from_numpy(order),
         torch.from_numpy(starts),
     )
-    asked = (pairs.reshape(count, -1).sum(1) * config.noise).tolist()
+    asked = (pairs.sum(1) * config.noise).tolist()
     return Stretch(blocks, distinct, len(words), len(kept), asked)
 
 
@@ -141,10 +141,15 @@ def _together(rows: Ints) -> tuple[Ints, Ints, Ints, list[int]]:
     where each word starts in it (words and starts of all lines one after the other), and how many words there are.
     """
     bits = rows.shape[1].bit_length()
-    keys = np.sort(rows << bits | np.arange(rows.shape[1]), 1)
-    words, order = keys >> bits, keys & ((1 << bits) - 1)
-    first = np.diff(words, axis=1, prepend=-1) != 0
-    return words[first], order, first.nonzero()[1], first.sum(1).tolist()
+    order = np.sort(rows << bits | np.arange(rows.shape[1]), 1)
+    words = order >> bits
+    order &= (1 << bits) - 1
+    first = np.ones(rows.shape, bool)
+    np.not_equal(words[:, 1:], words[:, :-1], out=first[:, 1:])
+    distinct = np.count_nonzero(first, 1)
+    places = np.flatnonzero(first)
+    starts = places - np.repeat(np.arange(0, rows.size, rows.shape[1]), distinct)
+    return words.ravel()[places], order, starts, distinct.tolist()
 
 
 def _reach(kept: Ints, offsets: Ints, start: int, stop: int) -> tuple[Ints, Ints]:
@@ -157,16 +162,19 @@ def _reach(kept: Ints, offsets: Ints, start: int, stop: int) -> tuple[Ints, Ints
     return back, np.repeat(lengths, lengths) - 1 - back
 
 
-def _near(before: Tensor, after: Tensor, shape: Shape) -> Tensor:
+def _near(sides: Whole, shape: Shape) -> Tensor:
     """Return what `Block.near` holds, for any number of bands.
 
-    before, after: (bands * band,) int64, how many neighbours a token has on each side; -> (bands, band, band + 2w).
+    sides: (2, bands * band), how many neighbours a token has before and after it.
     """
     band, window = shape.band, shape.window
-    apart = torch.arange(-window, band + window)[None] - torch.arange(band)[:, None]
-    itself = 1e4 * (apart == 0)
-    middle, reach = ((side / 2).float().view(-1, band, 1) for side in (after - before, after + before))
-    beyond = (apart - middle).abs_().sub_(reach).add_(itself).clamp_(0, 1)  # 0 where a pair, else 1
-    if not shape.cbow:
-        return beyond.mul_(FAR)
-    return beyond.neg_().add_(1).div_((2 * reach).clamp(min=1))
+    apart = (torch.arange(-window, band + window)[:, None] - torch.arange(band)).float()
+    apart[apart == 0] = torch.inf  # a token is no neighbour of its own
+    before, after = torch.from_numpy(sides).float().view(2, -1, 1, band)
+    reach = (before + after) / 2
+    near: Tensor = (apart - (after - before) / 2).abs_()
+    if shape.cbow:
+        near.le_(reach).div_((2 * reach).clamp(min=1))
+    else:
+        near.gt_(reach)
+    return near

@@ -24,7 +24,7 @@ from nlpseq.word_work import Crew, Job, Task, blocks_of, crew
 __all__ = ["HeldOut", "WordRun", "WordStep", "begin_words", "fit_words", "held_out"]
 
 _CONTEXTS = 4096  # of the held-out text that are normalised over the whole vocabulary
-_EACH = 8  # stretches for each of several workers before all wait for the last: state is whole then
+_EACH = 32  # stretches for each of several workers before all wait for the last: state is whole then
 _LOGITS = 1 << 23  # logits held at once there
 _VECTORS, _HELD_OUT = 0, 2  # what is drawn for, the first number of each seed; 1 is training, in word_work
 

@@ -47,7 +47,7 @@ def made(architecture, **settings):
 def neighbours(block, shape, i):
     """The places in the slab of the neighbours of token i, read off the band."""
     band, row = divmod(i, shape.band)
-    near = block.near[band, row]
+    near = block.near[band, :, row]
     found = near > 0 if shape.cbow else near == 0
     return [band * shape.band + int(c) for c in found.nonzero()]
 

@@ -144,7 +144,7 @@ def test_what_is_held_out_is_judged_as_the_full_softmax_says(small, architecture
     for block in blocks_of(drawn, CPU):
         for token in range(run.shape.tokens):
             band, row = divmod(token, run.shape.band)
-            near = block.near[band, row]
+            near = block.near[band, :, row]
             beside = ((near > 0) if run.shape.cbow else (near == 0)).nonzero().flatten() + band * run.shape.band
             if not len(beside):
                 continue
@@ -254,7 +254,7 @@ def windows(text, config, start=0, stop=None):
     for rows, near in zip(drawn.blocks.rows, drawn.blocks.near, strict=True):
         for i in range(shape.tokens):
             band, row = divmod(i, shape.band)
-            places = (near[band, row] == 0).nonzero().flatten() + band * shape.band
+            places = (near[band, :, row] == 0).nonzero().flatten() + band * shape.band
             found.append((int(rows[i + shape.window]), rows[places].tolist()))
     return found[: drawn.kept]
 
@@ -280,7 +280,8 @@ def test_windows_are_drawn_evenly_for_every_token():
 
 
 @pytest.mark.usefixtures("short")
-def test_several_workers_learn_as_one_does(small, tmp_path):
+def test_several_workers_learn_as_one_does(small, tmp_path, monkeypatch):
+    monkeypatch.setattr("nlpseq.word_training._EACH", 8)
     writer = RaggedWriter(tmp_path / "text")
     writer.write(np.split(small[0].ids, 50))
     writer.close()

@@ -51,9 +51,9 @@ class Shape(NamedTuple):
 class Block(NamedTuple):
     """What is drawn for a block.
 
-    rows: (slab + noise,) int64, word of every row; near: (T / band, band, band + 2w), for every token and the tokens
-    around it 0 where they are a pair and FAR where not (skip-gram), or the weight of the neighbour in the token's
-    mean and 0 (CBOW); weight: (T / group, group, 1), what each of its group's noise words counts for a token, n k / K;
+    rows: (slab + noise,) int64, word of every row; near: (T / band, band + 2w, band), for the tokens around a band and
+    each in it 0 where they are a pair and 1 where not (skip-gram), or the weight of the neighbour in the token's mean
+    and 0 (CBOW); weight: (T / group, group, 1), what each of its group's noise words counts for a token, n k / K;
     live: (T, 1) 1 where the token has a neighbour, else 0; words: (U,) int64, the different words of the rows; order:
     (rows,) int64, the rows such that those of a word stand together; starts: (U,) int64, where those of each begin.
     """
@@ -86,11 +86,11 @@ def ascender(table: Tensor, shape: Shape, *, cap: float) -> Callable[[Block, flo
 
     def ascend(block: Block, rate: float) -> None:
         torch.index_select(table, 0, block.rows, out=rows)
-        write(block, rate)
+        write(block)
         constants.zero_()
         sums = torch.embedding_bag(ascent, block.order, block.starts)[0]
         vectors = sums.view(-1, 2, shape.width)
-        vectors.mul_(torch.linalg.vector_norm(vectors, dim=2, keepdim=True).reciprocal_().mul_(cap).clamp_(max=1))
+        vectors.mul_(torch.linalg.vector_norm(vectors, dim=2, keepdim=True).reciprocal_().mul_(cap).clamp_(max=rate))
         table.index_add_(0, block.words, sums)
 
     return ascend
@@ -101,10 +101,10 @@ def log_likelihood(table: Tensor, block: Block, shape: Shape) -> Tensor:
     rows = table.index_select(0, block.rows)
     x, y, noise = _parts(rows, shape)
     if shape.cbow:
-        x = torch.bmm(block.near, surroundings(x, shape)).flatten(0, 1)
+        x = torch.bmm(block.near.mT, surroundings(x, shape)).flatten(0, 1)
         true = (F.logsigmoid((x * y).sum(1, keepdim=True)) * block.live).sum()
     else:
-        pairs = torch.bmm(x.view(-1, shape.band, shape.width), surroundings(y, shape).mT)
+        pairs = torch.bmm(surroundings(y, shape), x.view(-1, shape.band, shape.width).mT)
         true = (F.logsigmoid(pairs) * (block.near == 0)).sum()
     against = F.logsigmoid(-torch.bmm(x.view(-1, shape.group, shape.width), noise.mT))
     return true + (against * block.weight).sum()
@@ -113,7 +113,7 @@ def log_likelihood(table: Tensor, block: Block, shape: Shape) -> Tensor:
 def contexts(table: Tensor, block: Block, shape: Shape) -> Tensor:
     """Return what every token of a block is predicted from or predicts with, as it meets the outputs: (T, W)."""
     x, _, _ = _parts(table.index_select(0, block.rows), shape)
-    return torch.bmm(block.near, surroundings(x, shape)).flatten(0, 1) if shape.cbow else x
+    return torch.bmm(block.near.mT, surroundings(x, shape)).flatten(0, 1) if shape.cbow else x
 
 
 def pairs(block: Block, shape: Shape) -> tuple[Tensor, Tensor]:
@@ -121,7 +121,7 @@ def pairs(block: Block, shape: Shape) -> tuple[Tensor, Tensor]:
     if shape.cbow:
         owner = block.live.flatten().nonzero().flatten()
         return owner, block.rows[owner + shape.window]
-    band, row, column = (block.near == 0).nonzero().unbind(1)
+    band, column, row = (block.near == 0).nonzero().unbind(1)
     return band * shape.band + row, block.rows[band * shape.band + column]
 
 
@@ -133,58 +133,58 @@ def _parts(rows: Tensor, shape: Shape) -> tuple[Tensor, Tensor, Tensor]:
     return rows[given, : shape.width], rows[asked, shape.width :], noise
 
 
-def _skipgram(rows: Tensor, ascent: Tensor, shape: Shape) -> Callable[[Block, float], None]:
-    """Return a function that writes rate times the gradient of a block's rows into ascent."""
+def _skipgram(rows: Tensor, ascent: Tensor, shape: Shape) -> Callable[[Block], None]:
+    """Return a function that writes the gradient of a block's rows into ascent."""
     (x, y, noise), (to_x, to_y, to_noise) = _parts(rows, shape), _parts(ascent, shape)
     bands, around = x.view(-1, shape.band, shape.width), surroundings(y, shape)
-    true = x.new_empty(len(bands), shape.band, around.shape[1])
+    true = x.new_empty(len(bands), around.shape[1], shape.band)
     gradient = x.new_empty(bands.shape)
     repel = _repulsion(x, noise, gradient, to_noise)
     spread = _spreading(to_y, shape)
 
-    def write(block: Block, rate: float) -> None:
-        torch.baddbmm(block.near, bands, around.mT, alpha=-1, out=true)
-        true.sigmoid_().mul_(rate)
-        torch.bmm(true, around, out=gradient)
-        repel(block.weight, rate)
+    def write(block: Block) -> None:
+        torch.baddbmm(block.near, around, bands.mT, beta=FAR, alpha=-1, out=true).sigmoid_()
+        torch.bmm(true.mT, around, out=gradient)
+        repel(block.weight)
         to_x.copy_(gradient.view(to_x.shape))
         spread(true, bands)
 
     return write
 
 
-def _cbow(rows: Tensor, ascent: Tensor, shape: Shape) -> Callable[[Block, float], None]:
-    """Return a function that writes rate times the gradient of a block's rows into ascent."""
+def _cbow(rows: Tensor, ascent: Tensor, shape: Shape) -> Callable[[Block], None]:
+    """Return a function that writes the gradient of a block's rows into ascent."""
     (x, y, noise), (to_x, to_y, to_noise) = _parts(rows, shape), _parts(ascent, shape)
-    around, bands = surroundings(x, shape), (-1, shape.band, shape.width)
+    around = surroundings(x, shape)
     mean, gradient = y.new_empty(y.shape), y.new_empty(y.shape)
+    means, gradients = (tensor.view(-1, shape.band, shape.width) for tensor in (mean, gradient))
     repel = _repulsion(mean, noise, gradient, to_noise)
     spread = _spreading(to_x, shape)
 
-    def write(block: Block, rate: float) -> None:
-        torch.bmm(block.near, around, out=mean.view(bands))
+    def write(block: Block) -> None:
+        torch.bmm(block.near.mT, around, out=means)
         torch.mul(mean, y, out=gradient)
-        true = gradient.sum(1, keepdim=True).neg_().sigmoid_().mul_(rate)
+        true = gradient.sum(1, keepdim=True).neg_().sigmoid_()
         torch.mul(mean, true, out=to_y)
         torch.mul(y, true, out=gradient)
-        repel(block.weight, rate)
-        spread(block.near, gradient.view(bands))
+        repel(block.weight)
+        spread(block.near, gradients)
 
     return write
 
 
-def _repulsion(x: Tensor, noise: Tensor, gradient: Tensor, to_noise: Tensor) -> Callable[[Tensor, float], None]:
+def _repulsion(x: Tensor, noise: Tensor, gradient: Tensor, to_noise: Tensor) -> Callable[[Tensor], None]:
     """Return a function that adds the noise's part to the gradient of x and writes that of the noise."""
     groups = x.view(len(noise), -1, x.shape[1])
     to_groups = gradient.view(groups.shape)
     false = x.new_empty(len(noise), groups.shape[1], noise.shape[1])
     whole = noise.new_empty(noise.shape)  # batched products want a result without gaps
 
-    def repel(weight: Tensor, rate: float) -> None:
+    def repel(weight: Tensor) -> None:
         torch.bmm(groups, noise.mT, out=false)
-        false.sigmoid_().mul_(weight).mul_(-rate)
-        to_groups.baddbmm_(false, noise)
-        to_noise.copy_(torch.bmm(false.mT, groups, out=whole))
+        false.sigmoid_().mul_(weight)
+        to_groups.baddbmm_(false, noise, alpha=-1)
+        torch.neg(torch.bmm(false.mT, groups, out=whole), out=to_noise)
 
     return repel
 
@@ -192,14 +192,14 @@ def _repulsion(x: Tensor, noise: Tensor, gradient: Tensor, to_noise: Tensor) -> 
 def _spreading(to: Tensor, shape: Shape) -> Callable[[Tensor, Tensor], None]:
     """Return a function that writes what every token gives to those around it, the transpose of a banded product.
 
-    to: (slab, W); the function's near: (T / band, band, band + 2w), rows: (T / band, band, W).
+    to: (slab, W); the function's near: (T / band, band + 2w, band), rows: (T / band, band, W).
     """
     band, tokens = shape.band, shape.tokens
     given = to.new_empty(tokens // band, band + 2 * shape.window, shape.width)
     own, beyond = to[:tokens].view(-1, band, shape.width), to[band:].unfold(0, 2 * shape.window, band).mT
 
     def spread(near: Tensor, rows: Tensor) -> None:
-        torch.bmm(near.mT, rows, out=given)
+        torch.bmm(near, rows, out=given)
         to[tokens:].zero_()
         own.copy_(given[:, :band])
         beyond.add_(given[:, band:])
