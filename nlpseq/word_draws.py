@@ -83,14 +83,20 @@ def chances(counts: Ints, config: EmbeddingConfig) -> Chances:
 
 
 def block_shape(config: EmbeddingConfig, width: int) -> Shape:
-    """Return the sizes of a block: `block` rounded up to whole groups, whose noise words cost as many products."""
+    """Return the sizes of a block: `block` rounded up to whole groups, whose noise words cost as many products.
+
+    Passages are so long that few pairs are lost at their ends, or as long as the block, which loses none.
+    """
     band = max(16, 1 << (2 * config.window - 1).bit_length())
     group = max(band, min(_GROUP, -(-config.block // band) * band))
     tokens = -(-config.block // group) * group
+    passage = group << ((config.window - 1) // 5).bit_length()
     cbow = config.architecture == "cbow"
     pairs = config.window + 1 if config.dynamic_window else 2 * config.window
-    shared = config.shared_noise or -(-config.noise * pairs // 8) * 8
-    return Shape(tokens, config.window, band, group, shared, config.embed_size, width, cbow)
+    shared = config.shared_noise or -(-config.noise * (3 if cbow else pairs) // 8) * 8
+    if tokens % passage:
+        passage = tokens
+    return Shape(tokens, config.window, band, passage, group, shared, config.embed_size, width, cbow)
 
 
 def stretch_tokens(shape: Shape) -> int:
@@ -104,21 +110,23 @@ def draw(
 ) -> Stretch:
     """Return blocks with windows and noise for the tokens from start to stop, on the CPU; the last is filled up.
 
-    random: numbers that seed all that is drawn. A window ends where its document or the stretch does.
+    random: numbers that seed all that is drawn. A window ends where its document, its passage or the stretch does.
     """
     dice = np.random.Generator(np.random.SFC64(random))
     words = text.ids[start:stop]
     kept = np.flatnonzero(dice.random(len(words), np.float32) < odds.keep[words])
-    count = max(1, -(-len(kept) // shape.tokens))
-    sides = np.zeros((2, count * shape.tokens), np.int32)
+    first = int(dice.integers(shape.passage)) if shape.passage < shape.tokens else 0
+    count = max(1, -(-(first + len(kept)) // shape.tokens))
+    ids, sides = np.zeros(count * shape.tokens, np.int64), np.zeros((2, count * shape.tokens), np.int32)
     size = dice.integers(1, config.window + 1, len(kept), np.int32) if config.dynamic_window else config.window
+    ids[first : first + len(kept)] = words[kept]
     for side, reach in zip(sides, _reach(kept, text.offsets, start, stop), strict=True):
-        np.minimum(size, reach, out=side[: len(kept)])
-    ids = np.zeros(sides.shape[1] + 2 * shape.window, np.int64)
-    ids[shape.window : shape.window + len(kept)] = words[kept]
-    rows = np.empty((count, shape.rows), np.int64)
-    rows[:, : shape.slab] = np.lib.stride_tricks.sliding_window_view(ids, shape.slab)[:: shape.tokens]
-    rows[:, shape.slab :] = odds.slots[dice.integers(0, len(odds.slots), (count, shape.rows - shape.slab))]
+        np.minimum(size, reach, out=side[first : first + len(kept)])
+    if shape.passage < shape.tokens:
+        ids, sides = _shuffled(ids, sides, shape)
+    slabs = np.lib.stride_tricks.sliding_window_view(np.pad(ids, shape.window), shape.slab)[:: shape.tokens]
+    noise = odds.slots[dice.integers(0, len(odds.slots), (count, shape.rows - shape.slab))]
+    rows = np.concatenate([slabs, noise], 1)
     neighbours = (sides[0] + sides[1]).reshape(count, -1)
     pairs = neighbours.clip(max=1) if shape.cbow else neighbours
     weight = torch.from_numpy(pairs.astype(np.float32) * np.float32(config.noise / shape.shared))
@@ -126,7 +134,7 @@ def draw(
     blocks = Block(
         torch.from_numpy(rows),
         _near(sides, shape).view(count, -1, shape.band + 2 * shape.window, shape.band),
-        weight.view(count, -1, shape.group, 1),
+        weight.unsqueeze(2),
         torch.from_numpy(neighbours > 0).float().view(count, -1, 1),
         torch.from_numpy(different),
         torch.from_numpy(order),
@@ -134,6 +142,20 @@ def draw(
     )
     asked = (pairs.sum(1) * config.noise).tolist()
     return Stretch(blocks, distinct, len(words), len(kept), asked)
+
+
+def _shuffled(ids: Ints, sides: Whole, shape: Shape) -> tuple[Ints, Whole]:
+    """Return a stretch in which a block has passages from all over it, with windows that end where a passage does.
+
+    A word that comes back soon after would else be in one block several times, and its gradients, made as if the
+    others did not exist, would add up to too long a step. It costs one pair in fifty, another in every epoch, since
+    `draw` lets the first passage begin anywhere. ids: (tokens,); sides: (2, tokens), how many neighbours a token has
+    before and after it.
+    """
+    place = np.arange(len(ids), dtype=np.int32) % shape.passage
+    np.minimum(sides, [place, shape.passage - 1 - place], out=sides)
+    passages = (shape.tokens // shape.passage, -1, shape.passage)
+    return ids.reshape(passages).swapaxes(0, 1).ravel(), sides.reshape(2, *passages).swapaxes(1, 2).reshape(2, -1)
 
 
 def _together(rows: Ints) -> tuple[Ints, Ints, Ints, list[int]]:

@@ -13,6 +13,12 @@ from nlpseq.word_work import blocks_of
 WORDS, SIZE, WIDTH = 30, 5, 8
 
 
+@pytest.fixture(autouse=True)
+def groups(monkeypatch):
+    """Two of them in a block."""
+    monkeypatch.setattr("nlpseq.word_draws._GROUP", 32)
+
+
 def made(architecture, **settings):
     """A table in float64, blocks of a text of several documents, and the sizes."""
     config = EmbeddingConfig(
@@ -52,6 +58,11 @@ def neighbours(block, shape, i):
     return [band * shape.band + int(c) for c in found.nonzero()]
 
 
+def _mean(rows):
+    """Their mean, by which each of them moves as if it stood there alone: as word2vec's code does it."""
+    return rows.mean(0).detach() + (rows - rows.detach()).sum(0)
+
+
 def pair_by_pair(table, block, shape):
     """The same likelihood, written as the papers do."""
     x, y, b = table[:, :SIZE], table[:, WIDTH : WIDTH + SIZE], table[:, WIDTH + SIZE]
@@ -59,11 +70,11 @@ def pair_by_pair(table, block, shape):
     total = table.new_zeros(())
     for i in range(shape.tokens):
         word, near = block.rows[i + shape.window], [block.rows[j] for j in neighbours(block, shape, i)]
-        given = x[torch.stack(near)].mean(0) if shape.cbow and near else x[word]
+        given = _mean(x[torch.stack(near)]) if shape.cbow and near else x[word]
         asked = ([word] if near else []) if shape.cbow else near
         for true in asked:
             total = total + torch.sigmoid(given @ y[true] + b[true]).log()
-            for false in noise[i // shape.group]:
+            for false in noise[i % len(noise) if shape.cbow else i // shape.group]:
                 total = total + 4 / shape.shared * torch.sigmoid(-(given @ y[false]) - b[false]).log()
     return total
 
@@ -72,6 +83,7 @@ def pair_by_pair(table, block, shape):
 def test_the_likelihood_is_that_of_single_pairs_and_the_ascent_its_gradient(architecture):
     table, blocks, shape = made(architecture)
     assert len(blocks) == 3  # the last one is filled up
+    assert shape.tokens == 2 * shape.group
     for block in blocks:
         variable = table.clone().requires_grad_()
         expected = pair_by_pair(variable, block, shape)

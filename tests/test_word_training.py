@@ -234,7 +234,10 @@ def test_blocks_are_whole_bands_and_groups(architecture, block, window):
     assert block <= shape.tokens < block + max(128, shape.band)
     assert shape.band >= 2 * window
     assert (shape.tokens % shape.group, shape.group % shape.band) == (0, 0)
-    assert 5 * (window + 1) <= shape.shared < 5 * (window + 1) + 8
+    asked = 5 * (3 if shape.cbow else window + 1)
+    assert asked <= shape.shared < asked + 8
+    assert (shape.tokens % shape.passage, shape.passage % shape.group) == (0, 0)
+    assert shape.passage == shape.tokens or shape.passage >= 25 * window
     assert shape.tokens <= stretch_tokens(shape) <= max(1 << 16, shape.tokens)
 
 
@@ -273,7 +276,7 @@ def test_windows_never_cross_documents_and_span_blocks():
 
 def test_windows_are_drawn_evenly_for_every_token():
     text = Ragged(np.arange(3000, dtype=np.int32), np.array([0, 3000]))
-    sizes = [len(near) // 2 for _, near in windows(text, EmbeddingConfig(window=4, subsample=None))[4:-4]]
+    sizes = [len(near) // 2 for _, near in windows(text, EmbeddingConfig(window=4, subsample=None, block=128))[4:-4]]
     shares = np.bincount(sizes, minlength=5) / len(sizes)
     assert shares[0] == 0
     np.testing.assert_allclose(shares[1:], 0.25, atol=0.03)

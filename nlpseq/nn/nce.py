@@ -6,9 +6,9 @@ the word's own less log(k q(word)), which makes the logit that of noise-contrast
 2010; Mnih and Teh 2012): is the word a true neighbour, or one of k drawn from the noise distribution q? With the
 constant 0 it is negative sampling (Mikolov et al. 2013).
 
-A block is T consecutive tokens with a halo of w tokens on each side, then the noise words: every group of tokens in
-the block shares its own. True pairs lie on a diagonal band, so they are small products of `band` tokens with the
-band + 2w tokens around them; noise is one product a group.
+A block is T tokens, one passage of the text or several, with a halo of w tokens on each side, then the noise words:
+every group of tokens in the block shares its own (`in_groups`). True pairs lie on a diagonal band, so they are small
+products of `band` tokens with the band + 2w tokens around them; noise is one product a group.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["FAR", "Block", "Shape", "ascender", "contexts", "log_likelihood", "pairs", "surroundings"]
+__all__ = ["FAR", "Block", "Shape", "ascender", "contexts", "in_groups", "log_likelihood", "pairs", "surroundings"]
 
 FAR = -1e4  # a logit that makes the sigmoid exactly 0
 
 
 class Shape(NamedTuple):
-    """The sizes of a block; band divides tokens and is at least 2 window, group divides tokens."""
+    """The sizes of a block; band divides tokens and is at least 2 window, group and passage divide tokens."""
 
     tokens: int  # T
     window: int  # w
     band: int
+    passage: int  # tokens that stand together in the text
     group: int  # tokens that share their noise words
     shared: int  # noise words of a group
     embed_size: int  # E
@@ -53,7 +54,7 @@ class Block(NamedTuple):
 
     rows: (slab + noise,) int64, word of every row; near: (T / band, band + 2w, band), for the tokens around a band and
     each in it 0 where they are a pair and 1 where not (skip-gram), or the weight of the neighbour in the token's mean
-    and 0 (CBOW); weight: (T / group, group, 1), what each of its group's noise words counts for a token, n k / K;
+    and 0 (CBOW); weight: (T, 1), what each of its group's noise words counts for a token, n k / K;
     live: (T, 1) 1 where the token has a neighbour, else 0; words: (U,) int64, the different words of the rows; order:
     (rows,) int64, the rows such that those of a word stand together; starts: (U,) int64, where those of each begin.
     """
@@ -70,6 +71,17 @@ class Block(NamedTuple):
 def surroundings(rows: Tensor, shape: Shape) -> Tensor:
     """Return for every `band` of tokens the tokens around it, as a view: (slab, ..) -> (T / band, band + 2w, ..)."""
     return rows.unfold(0, shape.band + 2 * shape.window, shape.band).mT
+
+
+def in_groups(x: Tensor, shape: Shape) -> Tensor:
+    """Return the tokens that share their noise words, as a view: (T, ..) -> (T / group, group, ..).
+
+    Skip-gram: that stand together. CBOW: that stand apart, as a word is in the means of all the tokens beside it, and
+    would meet the same noise in each.
+    """
+    if shape.cbow:
+        return x.view(shape.group, -1, *x.shape[1:]).transpose(0, 1)
+    return x.view(-1, shape.group, *x.shape[1:])
 
 
 def ascender(table: Tensor, shape: Shape, *, cap: float) -> Callable[[Block, float], None]:
@@ -106,8 +118,8 @@ def log_likelihood(table: Tensor, block: Block, shape: Shape) -> Tensor:
     else:
         pairs = torch.bmm(surroundings(y, shape), x.view(-1, shape.band, shape.width).mT)
         true = (F.logsigmoid(pairs) * (block.near == 0)).sum()
-    against = F.logsigmoid(-torch.bmm(x.view(-1, shape.group, shape.width), noise.mT))
-    return true + (against * block.weight).sum()
+    against = F.logsigmoid(-torch.bmm(in_groups(x, shape), noise.mT))
+    return true + (against * in_groups(block.weight, shape)).sum()
 
 
 def contexts(table: Tensor, block: Block, shape: Shape) -> Tensor:
@@ -138,15 +150,16 @@ def _skipgram(rows: Tensor, ascent: Tensor, shape: Shape) -> Callable[[Block], N
     (x, y, noise), (to_x, to_y, to_noise) = _parts(rows, shape), _parts(ascent, shape)
     bands, around = x.view(-1, shape.band, shape.width), surroundings(y, shape)
     true = x.new_empty(len(bands), around.shape[1], shape.band)
-    gradient = x.new_empty(bands.shape)
-    repel = _repulsion(x, noise, gradient, to_noise)
+    gradient = x.new_empty(x.shape)
+    gradients = gradient.view(bands.shape)
+    repel = _repulsion(in_groups(x, shape), noise, in_groups(gradient, shape), to_noise)
     spread = _spreading(to_y, shape)
 
     def write(block: Block) -> None:
         torch.baddbmm(block.near, around, bands.mT, beta=FAR, alpha=-1, out=true).sigmoid_()
-        torch.bmm(true.mT, around, out=gradient)
-        repel(block.weight)
-        to_x.copy_(gradient.view(to_x.shape))
+        torch.bmm(true.mT, around, out=gradients)
+        repel(in_groups(block.weight, shape))
+        to_x.copy_(gradient)
         spread(true, bands)
 
     return write
@@ -158,8 +171,8 @@ def _cbow(rows: Tensor, ascent: Tensor, shape: Shape) -> Callable[[Block], None]
     around = surroundings(x, shape)
     mean, gradient = y.new_empty(y.shape), y.new_empty(y.shape)
     means, gradients = (tensor.view(-1, shape.band, shape.width) for tensor in (mean, gradient))
-    repel = _repulsion(mean, noise, gradient, to_noise)
-    spread = _spreading(to_x, shape)
+    repel = _repulsion(in_groups(mean, shape), noise, in_groups(gradient, shape), to_noise)
+    spread, pairs = _spreading(to_x, shape), y.new_empty(len(around), around.shape[1], shape.band)
 
     def write(block: Block) -> None:
         torch.bmm(block.near.mT, around, out=means)
@@ -167,24 +180,25 @@ def _cbow(rows: Tensor, ascent: Tensor, shape: Shape) -> Callable[[Block], None]
         true = gradient.sum(1, keepdim=True).neg_().sigmoid_()
         torch.mul(mean, true, out=to_y)
         torch.mul(y, true, out=gradient)
-        repel(block.weight)
-        spread(block.near, gradients)
+        repel(in_groups(block.weight, shape))
+        spread(torch.sign(block.near, out=pairs), gradients)
 
     return write
 
 
 def _repulsion(x: Tensor, noise: Tensor, gradient: Tensor, to_noise: Tensor) -> Callable[[Tensor], None]:
-    """Return a function that adds the noise's part to the gradient of x and writes that of the noise."""
-    groups = x.view(len(noise), -1, x.shape[1])
-    to_groups = gradient.view(groups.shape)
-    false = x.new_empty(len(noise), groups.shape[1], noise.shape[1])
+    """Return a function that adds the noise's part to the gradient of x and writes that of the noise.
+
+    x, gradient: (T / group, group, W); noise, to_noise: (T / group, K, W).
+    """
+    false = x.new_empty(*x.shape[:2], noise.shape[1])
     whole = noise.new_empty(noise.shape)  # batched products want a result without gaps
 
     def repel(weight: Tensor) -> None:
-        torch.bmm(groups, noise.mT, out=false)
+        torch.bmm(x, noise.mT, out=false)
         false.sigmoid_().mul_(weight)
-        to_groups.baddbmm_(false, noise, alpha=-1)
-        torch.neg(torch.bmm(false.mT, groups, out=whole), out=to_noise)
+        gradient.baddbmm_(false, noise, alpha=-1)
+        torch.neg(torch.bmm(false.mT, x, out=whole), out=to_noise)
 
     return repel
 

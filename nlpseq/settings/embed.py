@@ -53,17 +53,17 @@ class EmbeddingConfig:
     max_steps: int | None = setting(None, "Stop after this many blocks of text.", low=1, high=10**12)
     learning_rate: float | None = setting(
         None,
-        "Learning rate at the start (gensim: alpha); when absent 0.025 for skip-gram and 0.2 for CBOW, whose gradient "
-        "is shared out over the window.",
+        "Learning rate at the start (gensim: alpha); when absent 0.025 for skip-gram and 0.05 for CBOW.",
         low=1e-9,
         high=10.0,
     )
     final_rate: float = setting(1e-4, "Learning rate at the end (gensim: min_alpha).", low=0.0, high=10.0)
-    block: int = setting(512, "Tokens of text that make one step.", low=16, high=10**7, unit="tokens")
+    block: int = setting(1024, "Tokens of text that make one step.", low=16, high=10**7, unit="tokens")
     shared_noise: int | None = setting(
         None,
         "Noise words that a group of tokens shares (128, or the block where that is smaller), weighted to count as "
-        "`noise` for each pair; when absent about as many as the pairs of a skip-gram token have.",
+        "`noise` for each pair; when absent about as many as the pairs of a token ask for (skip-gram), or three times "
+        "as many (CBOW).",
         low=1,
         high=10**6,
     )
@@ -83,7 +83,7 @@ class EmbeddingConfig:
     @property
     def first_rate(self) -> float:
         """The learning rate at the start."""
-        return self.learning_rate or (0.2 if self.architecture == "cbow" else 0.025)
+        return self.learning_rate or (0.05 if self.architecture == "cbow" else 0.025)
 
 
 @dataclass(frozen=True)
