@@ -88,12 +88,12 @@ def block_shape(config: EmbeddingConfig, width: int) -> Shape:
     Passages are so long that few pairs are lost at their ends, or as long as the block, which loses none.
     """
     band = max(16, 1 << (2 * config.window - 1).bit_length())
-    group = max(band, min(_GROUP, -(-config.block // band) * band))
-    tokens = -(-config.block // group) * group
+    group = max(band, min(_GROUP, -(-config.step_tokens // band) * band))
+    tokens = -(-config.step_tokens // group) * group
     passage = group << ((config.window - 1) // 5).bit_length()
     cbow = config.architecture == "cbow"
-    pairs = config.window + 1 if config.dynamic_window else 2 * config.window
-    shared = config.shared_noise or -(-config.noise * (3 if cbow else pairs) // 8) * 8
+    pairs = 1 if cbow else config.window + 1 if config.dynamic_window else 2 * config.window
+    shared = config.shared_noise or -(-config.noise * pairs // 8) * 8
     if tokens % passage:
         passage = tokens
     return Shape(tokens, config.window, band, passage, group, shared, config.embed_size, width, cbow)

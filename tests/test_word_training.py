@@ -234,7 +234,7 @@ def test_blocks_are_whole_bands_and_groups(architecture, block, window):
     assert block <= shape.tokens < block + max(128, shape.band)
     assert shape.band >= 2 * window
     assert (shape.tokens % shape.group, shape.group % shape.band) == (0, 0)
-    asked = 5 * (3 if shape.cbow else window + 1)
+    asked = 5 * (1 if shape.cbow else window + 1)
     assert asked <= shape.shared < asked + 8
     assert (shape.tokens % shape.passage, shape.passage % shape.group) == (0, 0)
     assert shape.passage == shape.tokens or shape.passage >= 25 * window
@@ -280,6 +280,34 @@ def test_windows_are_drawn_evenly_for_every_token():
     shares = np.bincount(sizes, minlength=5) / len(sizes)
     assert shares[0] == 0
     np.testing.assert_allclose(shares[1:], 0.25, atol=0.03)
+
+
+@pytest.mark.parametrize("architecture", ["skipgram", "cbow"])
+def test_a_block_has_passages_from_all_over_the_stretch_and_loses_few_pairs(architecture):
+    tokens, window = 20_000, 5
+    text = Ragged(np.arange(tokens, dtype=np.int32), np.array([0, tokens]))  # a word is its place
+    config = EmbeddingConfig(architecture=architecture, subsample=None, dynamic_window=False, window=window)
+    shape, odds = block_shape(config, 104), chances(np.ones(tokens, np.int64), config)
+    assert shape.tokens > shape.passage == 128
+    found = []
+    for seed in (1, 2):
+        pairs, here = set(), []
+        for block in blocks_of(draw(text, 0, tokens, shape=shape, odds=odds, config=config, random=[seed]), CPU):
+            near = block.near > 0 if shape.cbow else block.near == 0
+            band, column, row = near.nonzero().T
+            own = block.rows[shape.window + band * shape.band + row]
+            pairs |= set(zip(own.tolist(), block.rows[band * shape.band + column].tolist(), strict=True))
+            places = own[block.live.flatten()[band * shape.band + row] > 0].unique()
+            assert len(places) == block.live.sum()
+            starts = places[places.diff(prepend=torch.tensor([-9])) > 1]
+            assert shape.tokens // shape.passage // 2 < len(starts) <= shape.tokens // shape.passage
+            assert (starts.diff() > 1000).all()
+            here.append(places)
+        assert torch.equal(torch.cat(here).sort().values, torch.arange(tokens))
+        assert all(0 < abs(a - b) <= window for a, b in pairs)
+        assert len(pairs) > 0.97 * 2 * window * tokens
+        found.append(pairs)
+    assert len(found[0] | found[1]) == 2 * window * tokens - window * (window + 1)  # other cuts in another epoch
 
 
 @pytest.mark.usefixtures("short")

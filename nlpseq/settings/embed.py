@@ -58,12 +58,17 @@ class EmbeddingConfig:
         high=10.0,
     )
     final_rate: float = setting(1e-4, "Learning rate at the end (gensim: min_alpha).", low=0.0, high=10.0)
-    block: int = setting(1024, "Tokens of text that make one step.", low=16, high=10**7, unit="tokens")
+    block: int | None = setting(
+        None,
+        "Tokens of text that make one step; when absent 1,024 for skip-gram and 2,048 for CBOW.",
+        low=16,
+        high=10**7,
+        unit="tokens",
+    )
     shared_noise: int | None = setting(
         None,
         "Noise words that a group of tokens shares (128, or the block where that is smaller), weighted to count as "
-        "`noise` for each pair; when absent about as many as the pairs of a token ask for (skip-gram), or three times "
-        "as many (CBOW).",
+        "`noise` for each pair; when absent about as many as the pairs of one token ask for.",
         low=1,
         high=10**6,
     )
@@ -84,6 +89,11 @@ class EmbeddingConfig:
     def first_rate(self) -> float:
         """The learning rate at the start."""
         return self.learning_rate or (0.05 if self.architecture == "cbow" else 0.025)
+
+    @property
+    def step_tokens(self) -> int:
+        """Tokens of text that make one step."""
+        return self.block or (2048 if self.architecture == "cbow" else 1024)
 
 
 @dataclass(frozen=True)
