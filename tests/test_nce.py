@@ -74,7 +74,7 @@ def pair_by_pair(table, block, shape):
         asked = ([word] if near else []) if shape.cbow else near
         for true in asked:
             total = total + torch.sigmoid(given @ y[true] + b[true]).log()
-            for false in noise[i % len(noise) if shape.cbow else i // shape.group]:
+            for false in noise[i % len(noise)]:
                 total = total + 4 / shape.shared * torch.sigmoid(-(given @ y[false]) - b[false]).log()
     return total
 

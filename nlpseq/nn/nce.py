@@ -76,12 +76,10 @@ def surroundings(rows: Tensor, shape: Shape) -> Tensor:
 def in_groups(x: Tensor, shape: Shape) -> Tensor:
     """Return the tokens that share their noise words, as a view: (T, ..) -> (T / group, group, ..).
 
-    Skip-gram: that stand together. CBOW: that stand apart, as a word is in the means of all the tokens beside it, and
-    would meet the same noise in each.
+    They stand apart, over all passages of the block: words beside each other, and CBOW's means, which share most of
+    their words, would else meet the same noise again and again.
     """
-    if shape.cbow:
-        return x.view(shape.group, -1, *x.shape[1:]).transpose(0, 1)
-    return x.view(-1, shape.group, *x.shape[1:])
+    return x.view(shape.group, -1, *x.shape[1:]).transpose(0, 1)
 
 
 def ascender(table: Tensor, shape: Shape, *, cap: float) -> Callable[[Block, float], None]:
