@@ -19,7 +19,7 @@ from nlpseq.settings import EmbeddingConfig
 
 __all__ = ["Chances", "Stretch", "block_shape", "chances", "draw", "keep_probability", "stretch_tokens"]
 
-_GROUP = 128  # tokens that share their noise words
+_GROUP = 256  # tokens that share their noise words
 _SLOTS = 1 << 22  # of the table that noise is drawn from
 _STRETCH = 1 << 16  # tokens that are drawn for at once, little enough to stay in the cache …
 _BLOCKS = 64  # … but of so many blocks …
@@ -90,7 +90,7 @@ def block_shape(config: EmbeddingConfig, width: int) -> Shape:
     band = max(16, 1 << (2 * config.window - 1).bit_length())
     group = max(band, min(_GROUP, -(-config.step_tokens // band) * band))
     tokens = -(-config.step_tokens // group) * group
-    passage = group << ((config.window - 1) // 5).bit_length()
+    passage = group << ((config.window - 1) // 10).bit_length()
     cbow = config.architecture == "cbow"
     pairs = 1 if cbow else config.window + 1 if config.dynamic_window else 2 * config.window
     shared = config.shared_noise or -(-config.noise * pairs // 8) * 8
@@ -148,7 +148,7 @@ def _shuffled(ids: Ints, sides: Whole, shape: Shape) -> tuple[Ints, Whole]:
     """Return a stretch in which a block has passages from all over it, with windows that end where a passage does.
 
     A word that comes back soon after would else be in one block several times, and its gradients, made as if the
-    others did not exist, would add up to too long a step. It costs one pair in fifty, another in every epoch, since
+    others did not exist, would add up to too long a step. It costs one pair in a hundred, another in every epoch, since
     `draw` lets the first passage begin anywhere. ids: (tokens,); sides: (2, tokens), how many neighbours a token has
     before and after it.
     """

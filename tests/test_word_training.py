@@ -288,7 +288,7 @@ def test_a_block_has_passages_from_all_over_the_stretch_and_loses_few_pairs(arch
     text = Ragged(np.arange(tokens, dtype=np.int32), np.array([0, tokens]))  # a word is its place
     config = EmbeddingConfig(architecture=architecture, subsample=None, dynamic_window=False, window=window)
     shape, odds = block_shape(config, 104), chances(np.ones(tokens, np.int64), config)
-    assert shape.tokens > shape.passage == 128
+    assert shape.tokens > shape.passage == 256
     found = []
     for seed in (1, 2):
         pairs, here = set(), []

@@ -67,7 +67,7 @@ class EmbeddingConfig:
     )
     shared_noise: int | None = setting(
         None,
-        "Noise words that a group of tokens shares (128, or the block where that is smaller), weighted to count as "
+        "Noise words that a group of tokens shares (256, or the block where that is smaller), weighted to count as "
         "`noise` for each pair; when absent about as many as the pairs of one token ask for.",
         low=1,
         high=10**6,
