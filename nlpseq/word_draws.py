@@ -19,7 +19,8 @@ from nlpseq.settings import EmbeddingConfig
 
 __all__ = ["Chances", "Stretch", "block_shape", "chances", "draw", "keep_probability", "stretch_tokens"]
 
-_GROUP = 256  # tokens that share their noise words
+_GROUP = {"skipgram": 256, "cbow": 128}  # tokens that share their noise words
+_WINDOWS = 25  # that a passage is long at least: few pairs are lost at its ends
 _SLOTS = 1 << 22  # of the table that noise is drawn from
 _STRETCH = 1 << 16  # tokens that are drawn for at once, little enough to stay in the cache …
 _BLOCKS = 64  # … but of so many blocks …
@@ -83,46 +84,48 @@ def chances(counts: Ints, config: EmbeddingConfig) -> Chances:
 
 
 def block_shape(config: EmbeddingConfig, width: int) -> Shape:
-    """Return the sizes of a block: `block` rounded up to whole groups, whose noise words cost as many products.
+    """Return the sizes of a block: `block` rounded up to whole passages, or groups where it is shorter than one.
 
-    Passages are so long that few pairs are lost at their ends, or as long as the block, which loses none.
+    Passages are so long that few pairs are lost at their ends; a block of one passage loses none.
     """
     band = max(16, 1 << (2 * config.window - 1).bit_length())
-    group = max(band, min(_GROUP, -(-config.step_tokens // band) * band))
-    tokens = -(-config.step_tokens // group) * group
-    passage = group << ((config.window - 1) // 10).bit_length()
+    group = max(band, min(_GROUP[config.architecture], -(-config.step_tokens // band) * band))
+    passage = group << (-(-_WINDOWS * config.window // group) - 1).bit_length()
+    whole = passage if config.step_tokens > passage else group
+    tokens = -(-config.step_tokens // whole) * whole
     cbow = config.architecture == "cbow"
     pairs = 1 if cbow else config.window + 1 if config.dynamic_window else 2 * config.window
     shared = config.shared_noise or -(-config.noise * pairs // 8) * 8
-    if tokens % passage:
-        passage = tokens
-    return Shape(tokens, config.window, band, passage, group, shared, config.embed_size, width, cbow)
+    return Shape(tokens, config.window, band, min(passage, tokens), group, shared, config.embed_size, width, cbow)
 
 
 def stretch_tokens(shape: Shape) -> int:
     """Return how many tokens of the text are drawn for at once."""
     most = _WEIGHTS // (shape.band + 2 * shape.window)
-    return max(shape.tokens, min(most, max(_STRETCH, _BLOCKS * shape.tokens)))
+    length = min(most, max(_STRETCH, _BLOCKS * shape.tokens))
+    lead = shape.passage if shape.passage < shape.tokens else 0  # see `draw`
+    return max(shape.tokens, length - lead)
 
 
 def draw(
     text: Ragged, start: int, stop: int, *, shape: Shape, odds: Chances, config: EmbeddingConfig, random: list[int]
 ) -> Stretch:
-    """Return blocks with windows and noise for the tokens from start to stop, on the CPU; the last is filled up.
+    """Return blocks with windows and noise for the tokens from start to stop, on the CPU, filled up to whole ones.
 
     random: numbers that seed all that is drawn. A window ends where its document, its passage or the stretch does.
     """
     dice = np.random.Generator(np.random.SFC64(random))
     words = text.ids[start:stop]
     kept = np.flatnonzero(dice.random(len(words), np.float32) < odds.keep[words])
-    first = int(dice.integers(shape.passage)) if shape.passage < shape.tokens else 0
+    shuffled = shape.passage < shape.tokens < len(kept)
+    first = int(dice.integers(shape.passage)) if shuffled else 0
     count = max(1, -(-(first + len(kept)) // shape.tokens))
     ids, sides = np.zeros(count * shape.tokens, np.int64), np.zeros((2, count * shape.tokens), np.int32)
     size = dice.integers(1, config.window + 1, len(kept), np.int32) if config.dynamic_window else config.window
     ids[first : first + len(kept)] = words[kept]
     for side, reach in zip(sides, _reach(kept, text.offsets, start, stop), strict=True):
         np.minimum(size, reach, out=side[first : first + len(kept)])
-    if shape.passage < shape.tokens:
+    if shuffled:
         ids, sides = _shuffled(ids, sides, shape)
     slabs = np.lib.stride_tricks.sliding_window_view(np.pad(ids, shape.window), shape.slab)[:: shape.tokens]
     noise = odds.slots[dice.integers(0, len(odds.slots), (count, shape.rows - shape.slab))]
@@ -148,9 +151,9 @@ def _shuffled(ids: Ints, sides: Whole, shape: Shape) -> tuple[Ints, Whole]:
     """Return a stretch in which a block has passages from all over it, with windows that end where a passage does.
 
     A word that comes back soon after would else be in one block several times, and its gradients, made as if the
-    others did not exist, would add up to too long a step. It costs one pair in a hundred, another in every epoch, since
-    `draw` lets the first passage begin anywhere. ids: (tokens,); sides: (2, tokens), how many neighbours a token has
-    before and after it.
+    others did not exist, would add up to too long a step. It costs a pair or two in a hundred, others in every epoch,
+    since `draw` lets the first passage begin anywhere.
+    ids: (tokens,); sides: (2, tokens), how many neighbours a token has before and after it.
     """
     place = np.arange(len(ids), dtype=np.int32) % shape.passage
     np.minimum(sides, [place, shape.passage - 1 - place], out=sides)

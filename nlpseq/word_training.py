@@ -24,7 +24,7 @@ from nlpseq.word_work import Crew, Job, Task, blocks_of, crew
 __all__ = ["HeldOut", "WordRun", "WordStep", "begin_words", "fit_words", "held_out"]
 
 _CONTEXTS = 4096  # of the held-out text that are normalised over the whole vocabulary
-_EACH = 32  # stretches for each of several workers before all wait for the last: state is whole then
+_EACH = 16  # stretches for each of several workers before all wait for the last: state is whole then
 _LOGITS = 1 << 23  # logits held at once there
 _VECTORS, _HELD_OUT = 0, 2  # what is drawn for, the first number of each seed; 1 is training, in word_work
 
@@ -169,7 +169,7 @@ def _tasks(run: WordRun, size: int) -> list[Task]:
     end = min(size, run.place + run.total - run.tokens)
     left = math.inf if run.config.max_steps is None else run.config.max_steps - run.step
     most = 1 if run.config.workers == 1 else run.config.workers * _EACH
-    if left < most * length // run.shape.tokens:
+    if left < most * -(-length // run.shape.tokens):
         most = 1
     starts = range(run.place, end, length)[:most]
     return [Task(run.epoch, start, min(start + length, end), run.tokens + start - run.place, left) for start in starts]
@@ -182,13 +182,14 @@ def held_out(run: WordRun, text: Ragged, *, subsample: bool) -> HeldOut:
     the text, are normalised over the whole vocabulary; NaN where the text has no pair.
     """
     odds = run.odds if subsample else run.odds._replace(keep=np.ones_like(run.odds.keep))
+    shape = run.shape._replace(passage=run.shape.tokens)  # text as it stands
     wanted = -(-_CONTEXTS // run.shape.tokens)
     length = min(len(text.ids), 4 * run.shape.tokens)  # enough for a block of thinned text
     starts = np.linspace(0, len(text.ids) - length, max(1, min(wanted, len(text.ids) // max(1, length)))).astype(int)
     blocks: list[nce.Block] = []
     for start in starts.tolist():
         random = [_HELD_OUT, run.seed, start]
-        drawn = draw(text, start, start + length, shape=run.shape, odds=odds, config=run.config, random=random)
+        drawn = draw(text, start, start + length, shape=shape, odds=odds, config=run.config, random=random)
         blocks += blocks_of(drawn, run.table.device)[: -(-wanted // len(starts))]
     judged = [_judge(run, block) for block in blocks]
     log_z = torch.cat([run.table.new_empty(0), *(z for z, _ in judged)]).double()

@@ -91,7 +91,7 @@ def _do(job: Job, task: Task, ascend: Callable[[nce.Block, float], None]) -> Res
             noise_words += drawn.noise_words[number]
         ascend(block, rate)
     tokens = (task.stop - task.start) * count // len(blocks)
-    return Result(count, tokens, min(drawn.kept, count * job.shape.tokens), loss, noise_words, rate)
+    return Result(count, tokens, drawn.kept * count // len(blocks), loss, noise_words, rate)
 
 
 def _rate(job: Job, tokens: float) -> float:

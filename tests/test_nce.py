@@ -16,7 +16,7 @@ WORDS, SIZE, WIDTH = 30, 5, 8
 @pytest.fixture(autouse=True)
 def groups(monkeypatch):
     """Two of them in a block."""
-    monkeypatch.setattr("nlpseq.word_draws._GROUP", 32)
+    monkeypatch.setattr("nlpseq.word_draws._GROUP", {"skipgram": 32, "cbow": 32})
 
 
 def made(architecture, **settings):
@@ -80,9 +80,9 @@ def pair_by_pair(table, block, shape):
 
 
 @pytest.mark.parametrize("architecture", ["skipgram", "cbow"])
-def test_the_likelihood_is_that_of_single_pairs_and_the_ascent_its_gradient(architecture):
+def test_the_likelihood_is_that_of_single_pairs_and_the_ascent_as_word2vecs_code_has_it(architecture):
     table, blocks, shape = made(architecture)
-    assert len(blocks) == 3  # the last one is filled up
+    assert len(blocks) == 3  # filled up
     assert shape.tokens == 2 * shape.group
     for block in blocks:
         variable = table.clone().requires_grad_()

@@ -39,8 +39,10 @@ def small():
 
 @pytest.fixture
 def short(monkeypatch):
-    """Stretches so short that a small text has many."""
-    monkeypatch.setattr("nlpseq.word_draws._STRETCH", 256)
+    """Stretches so short that a small text has many, of 256 tokens in blocks of two passages and two groups."""
+    monkeypatch.setattr("nlpseq.word_draws._GROUP", {"skipgram": 32, "cbow": 32})
+    monkeypatch.setattr("nlpseq.word_draws._WINDOWS", 10)
+    monkeypatch.setattr("nlpseq.word_draws._STRETCH", 256 + 32)
     monkeypatch.setattr("nlpseq.word_draws._BLOCKS", 4)
 
 
@@ -228,10 +230,10 @@ def test_noise_is_drawn_from_exactly_the_distribution_that_is_corrected_for():
 
 
 @pytest.mark.parametrize("architecture", ["skipgram", "cbow"])
-@pytest.mark.parametrize(("block", "window"), [(16, 1), (100, 5), (512, 5), (1000, 8), (64, 1000)])
+@pytest.mark.parametrize(("block", "window"), [(16, 1), (100, 5), (257, 5), (512, 5), (1000, 8), (600, 15), (64, 1000)])
 def test_blocks_are_whole_bands_and_groups(architecture, block, window):
     shape = block_shape(EmbeddingConfig(architecture=architecture, block=block, window=window), 104)
-    assert block <= shape.tokens < block + max(128, shape.band)
+    assert block <= shape.tokens < block + shape.passage
     assert shape.band >= 2 * window
     assert (shape.tokens % shape.group, shape.group % shape.band) == (0, 0)
     asked = 5 * (1 if shape.cbow else window + 1)
@@ -288,7 +290,7 @@ def test_a_block_has_passages_from_all_over_the_stretch_and_loses_few_pairs(arch
     text = Ragged(np.arange(tokens, dtype=np.int32), np.array([0, tokens]))  # a word is its place
     config = EmbeddingConfig(architecture=architecture, subsample=None, dynamic_window=False, window=window)
     shape, odds = block_shape(config, 104), chances(np.ones(tokens, np.int64), config)
-    assert shape.tokens > shape.passage == 256
+    assert shape.tokens > shape.passage == (128 if shape.cbow else 256)
     found = []
     for seed in (1, 2):
         pairs, here = set(), []

@@ -1,4 +1,4 @@
-"""Skip-gram and CBOW by noise-contrastive estimation: the likelihood of a block of text and its closed-form gradient.
+"""Skip-gram and CBOW by noise-contrastive estimation: the likelihood of a block of text and its closed-form ascent.
 
 A word's row is (2W): its input vector (E), the constant that its bias is multiplied by, zeros up to W, then its output
 vector (E), its bias, zeros up to W. So the product of two halves is the whole logit, x . y + b. The bias in the row is
@@ -7,7 +7,7 @@ the word's own less log(k q(word)), which makes the logit that of noise-contrast
 constant 0 it is negative sampling (Mikolov et al. 2013).
 
 A block is T tokens, one passage of the text or several, with a halo of w tokens on each side, then the noise words:
-every group of tokens in the block shares its own (`in_groups`). True pairs lie on a diagonal band, so they are small
+every group of tokens in the block shares its own (`_in_groups`). True pairs lie on a diagonal band, so they are small
 products of `band` tokens with the band + 2w tokens around them; noise is one product a group.
 """
 
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["FAR", "Block", "Shape", "ascender", "contexts", "in_groups", "log_likelihood", "pairs", "surroundings"]
+__all__ = ["FAR", "Block", "Shape", "ascender", "contexts", "log_likelihood", "pairs", "surroundings"]
 
 FAR = -1e4  # a logit that makes the sigmoid exactly 0
 
@@ -73,18 +73,11 @@ def surroundings(rows: Tensor, shape: Shape) -> Tensor:
     return rows.unfold(0, shape.band + 2 * shape.window, shape.band).mT
 
 
-def in_groups(x: Tensor, shape: Shape) -> Tensor:
-    """Return the tokens that share their noise words, as a view: (T, ..) -> (T / group, group, ..).
-
-    They stand apart, over all passages of the block: words beside each other, and CBOW's means, which share most of
-    their words, would else meet the same noise again and again.
-    """
-    return x.view(shape.group, -1, *x.shape[1:]).transpose(0, 1)
-
-
 def ascender(table: Tensor, shape: Shape, *, cap: float) -> Callable[[Block, float], None]:
     """Return a function that adds to the words of a block a rate times the gradient of `log_likelihood`.
 
+    CBOW: every neighbour moves by the gradient of the mean, whole, as in word2vec's code and in gensim, where the
+    likelihood's own gradient has the n-th part of it for one of n neighbours (İrsoy et al. 2021).
     table: (V, 2W); cap: length at which what is added to an input or output vector is cut: the gradients of a word that
     is frequent in the block add up, though each was made as if the others did not exist. Blocks are so small that
     allocating, and even making views, would be felt: both are done here, once.
@@ -116,8 +109,8 @@ def log_likelihood(table: Tensor, block: Block, shape: Shape) -> Tensor:
     else:
         pairs = torch.bmm(surroundings(y, shape), x.view(-1, shape.band, shape.width).mT)
         true = (F.logsigmoid(pairs) * (block.near == 0)).sum()
-    against = F.logsigmoid(-torch.bmm(in_groups(x, shape), noise.mT))
-    return true + (against * in_groups(block.weight, shape)).sum()
+    against = F.logsigmoid(-torch.bmm(_in_groups(x, shape), noise.mT))
+    return true + (against * _in_groups(block.weight, shape)).sum()
 
 
 def contexts(table: Tensor, block: Block, shape: Shape) -> Tensor:
@@ -143,6 +136,15 @@ def _parts(rows: Tensor, shape: Shape) -> tuple[Tensor, Tensor, Tensor]:
     return rows[given, : shape.width], rows[asked, shape.width :], noise
 
 
+def _in_groups(x: Tensor, shape: Shape) -> Tensor:
+    """Return the tokens that share their noise words, as a view: (T, ..) -> (T / group, group, ..).
+
+    They stand apart, over all passages of the block: words beside each other, and CBOW's means, which share most of
+    their words, would else meet the same noise again and again.
+    """
+    return x.view(shape.group, -1, *x.shape[1:]).transpose(0, 1)
+
+
 def _skipgram(rows: Tensor, ascent: Tensor, shape: Shape) -> Callable[[Block], None]:
     """Return a function that writes the gradient of a block's rows into ascent."""
     (x, y, noise), (to_x, to_y, to_noise) = _parts(rows, shape), _parts(ascent, shape)
@@ -150,13 +152,13 @@ def _skipgram(rows: Tensor, ascent: Tensor, shape: Shape) -> Callable[[Block], N
     true = x.new_empty(len(bands), around.shape[1], shape.band)
     gradient = x.new_empty(x.shape)
     gradients = gradient.view(bands.shape)
-    repel = _repulsion(in_groups(x, shape), noise, in_groups(gradient, shape), to_noise)
+    repel = _repulsion(_in_groups(x, shape), noise, _in_groups(gradient, shape), to_noise)
     spread = _spreading(to_y, shape)
 
     def write(block: Block) -> None:
         torch.baddbmm(block.near, around, bands.mT, beta=FAR, alpha=-1, out=true).sigmoid_()
         torch.bmm(true.mT, around, out=gradients)
-        repel(in_groups(block.weight, shape))
+        repel(_in_groups(block.weight, shape))
         to_x.copy_(gradient)
         spread(true, bands)
 
@@ -169,7 +171,7 @@ def _cbow(rows: Tensor, ascent: Tensor, shape: Shape) -> Callable[[Block], None]
     around = surroundings(x, shape)
     mean, gradient = y.new_empty(y.shape), y.new_empty(y.shape)
     means, gradients = (tensor.view(-1, shape.band, shape.width) for tensor in (mean, gradient))
-    repel = _repulsion(in_groups(mean, shape), noise, in_groups(gradient, shape), to_noise)
+    repel = _repulsion(_in_groups(mean, shape), noise, _in_groups(gradient, shape), to_noise)
     spread, pairs = _spreading(to_x, shape), y.new_empty(len(around), around.shape[1], shape.band)
 
     def write(block: Block) -> None:
@@ -178,7 +180,7 @@ def _cbow(rows: Tensor, ascent: Tensor, shape: Shape) -> Callable[[Block], None]
         true = gradient.sum(1, keepdim=True).neg_().sigmoid_()
         torch.mul(mean, true, out=to_y)
         torch.mul(y, true, out=gradient)
-        repel(in_groups(block.weight, shape))
+        repel(_in_groups(block.weight, shape))
         spread(torch.sign(block.near, out=pairs), gradients)
 
     return write

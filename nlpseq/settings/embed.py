@@ -67,8 +67,8 @@ class EmbeddingConfig:
     )
     shared_noise: int | None = setting(
         None,
-        "Noise words that a group of tokens shares (256, or the block where that is smaller), weighted to count as "
-        "`noise` for each pair; when absent about as many as the pairs of one token ask for.",
+        "Noise words that a group of tokens shares (256 of them for skip-gram, 128 for CBOW, or a smaller block), "
+        "weighted to count as `noise` for each pair; when absent about as many as the pairs of one token ask for.",
         low=1,
         high=10**6,
     )
