@@ -169,7 +169,7 @@ def _tasks(run: WordRun, size: int) -> list[Task]:
     end = min(size, run.place + run.total - run.tokens)
     left = math.inf if run.config.max_steps is None else run.config.max_steps - run.step
     most = 1 if run.config.workers == 1 else run.config.workers * _EACH
-    if left < most * -(-length // run.shape.tokens):
+    if left < most * -(-(length + run.shape.passage) // run.shape.tokens):  # the blocks that `draw` may make of one
         most = 1
     starts = range(run.place, end, length)[:most]
     return [Task(run.epoch, start, min(start + length, end), run.tokens + start - run.place, left) for start in starts]

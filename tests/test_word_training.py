@@ -327,6 +327,36 @@ def test_several_workers_learn_as_one_does(small, tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("short")
+def test_several_workers_never_do_more_blocks_than_allowed(small, monkeypatch):
+    monkeypatch.setattr("nlpseq.word_training._EACH", 4)
+    run, _ = trained(*small, workers=2, max_steps=33, subsample=None, **FEW)
+    assert run.step == 33
+
+
+@pytest.mark.usefixtures("short")
+def test_what_was_done_of_a_stretch_that_is_cut_short_counts(small):
+    run, (step,) = trained(*small, max_steps=2, subsample=None, **FEW)
+    assert step.step == 2
+    assert run.effective == run.tokens < 256
+
+
+@pytest.mark.parametrize(("architecture", "rate", "tokens"), [("skipgram", 0.025, 1024), ("cbow", 0.05, 2048)])
+def test_rate_and_block_suit_the_architecture_unless_they_are_given(architecture, rate, tokens):
+    config = EmbeddingConfig(architecture=architecture)
+    assert (config.first_rate, config.step_tokens) == (rate, tokens)
+    config = EmbeddingConfig(architecture=architecture, learning_rate=0.1, block=64)
+    assert (config.first_rate, config.step_tokens) == (0.1, 64)
+
+
+def test_a_text_of_one_block_is_left_as_it_stands():
+    config, text = EmbeddingConfig(subsample=None), Ragged(np.arange(900, dtype=np.int32), np.array([0, 900]))
+    shape, odds = block_shape(config, 104), chances(np.ones(900, np.int64), config)
+    drawn = draw(text, 0, 900, shape=shape, odds=odds, config=config, random=[1])
+    assert shape.passage < shape.tokens
+    assert drawn.blocks.rows[:, shape.window : shape.window + 900].tolist() == [list(range(900))]
+
+
+@pytest.mark.usefixtures("short")
 def test_a_worker_that_dies_ends_the_work(small):
     run = begun(*small, workers=2, **FEW | {"epochs": 1000})
     steps = fit_words(run, small[0])
