@@ -196,7 +196,7 @@ def _losses(records: Records, word: str) -> list[Block]:
         loss = sum(r["loss"] * r["noise_words"] for r in of_epoch) / max(1, noise)
         rows.append((epoch + 1, loss, noise, seconds, of_epoch[-1]["rate"]))
     titles = ("epoch", "loss", "noise words measured", "seconds", "learning rate at its end")
-    note = "Mean over the noise words of one block in 32, in nats for each noise word."
+    note = "Mean over the noise words of at least one block in 32, in nats for each noise word."
     return [
         Chart("Loss per noise word", [curve], f"{word}s of text", "nats per noise word", note=note),
         Table("Loss per noise word, each epoch", titles, rows, note),

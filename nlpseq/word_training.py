@@ -37,7 +37,7 @@ class WordStep(NamedTuple):
     epoch_ended: bool
     tokens: int  # done, of the text as it is
     effective: int  # done, of the text as it was thinned out
-    loss: Tensor  # () nats, summed over one in 32 of the stretch's blocks
+    loss: Tensor  # () nats, summed over at least one in 32 of the stretch's blocks
     noise_words: int  # in those blocks, `noise` for each true pair: loss / noise_words is the true mean
     rate: float
 

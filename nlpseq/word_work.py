@@ -60,7 +60,7 @@ class Result(NamedTuple):
     blocks: int
     tokens: int  # of the text
     kept: int  # of them, after subsampling
-    loss: Tensor  # () nats, summed over one in 32 blocks
+    loss: Tensor  # () nats, summed over at least one in 32 blocks
     noise_words: int  # in those blocks
     rate: float
 
