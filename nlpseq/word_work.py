@@ -122,6 +122,7 @@ def crew(job: Job) -> Iterator[Crew]:
                 worker, pipe = _started(job)
                 workers.append(worker)
                 pipes.append(pipe)
+        _tell(job, pipes)
         yield lambda tasks: _hand_out(tasks, pipes)
     finally:
         for pipe in pipes:
@@ -150,25 +151,38 @@ def _started(job: Job) -> tuple[Any, Connection]:
     """Return a new process, and the end of a pipe to give it tasks."""
     context = torch.multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    ids = job.text.ids
-    path = str(ids.filename) if isinstance(ids, np.memmap) else None  # the text itself would be sent as a copy
-    if path is not None:
-        job = replace(job, text=Ragged(np.empty(0, np.int32), job.text.offsets))
-    worker = context.Process(target=_serve, args=(job, path, there), daemon=True)
+    worker = context.Process(target=_serve, args=(job.table, there), daemon=True)
     worker.start()
     there.close()  # only theirs may stay open, or their death would not be seen
     return worker, here
 
 
-def _serve(job: Job, path: str | None, pipe: Connection) -> None:
+def _tell(job: Job, pipes: list[Connection]) -> None:
+    """Send the workers all but the vectors, which they have; WorkError where one has died.
+
+    With the process itself it would not fit into its pipe, and who writes there waits for ever for one that dies early.
+    """
+    ids = job.text.ids
+    path = str(ids.filename) if isinstance(ids, np.memmap) else None  # the text itself would be sent as a copy
+    text = job.text if path is None else Ragged(np.empty(0, np.int32), job.text.offsets)
+    try:
+        for pipe in pipes:
+            pipe.send((replace(job, table=torch.empty(0), text=text), path))
+    except (BrokenPipeError, ConnectionResetError):
+        must = 'live; a program starts them below `if __name__ == "__main__":` (the last saved state is kept)'
+        raise WorkError(sentence("workers", must, "fewer now: one has died", quote=False)) from None
+
+
+def _serve(table: Tensor, pipe: Connection) -> None:
     """Do tasks until the pipe is closed: what a worker runs."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # when work ends is for one to say
     torch.set_num_threads(1)
-    if path is not None:
-        job = replace(job, text=Ragged(np.memmap(path, np.int32, "r"), job.text.offsets))
-    ascend = nce.ascender(job.table, job.shape, cap=job.config.cap)
     with suppress(EOFError, BrokenPipeError):
+        job, path = pipe.recv()
+        text = job.text if path is None else Ragged(np.memmap(path, np.int32, "r"), job.text.offsets)
+        job = replace(job, table=table, text=text)
+        ascend = nce.ascender(job.table, job.shape, cap=job.config.cap)
         while True:
             result = _do(job, pipe.recv(), ascend)
             pipe.send((result.blocks, result.tokens, result.kept, result.loss.item(), result.noise_words, result.rate))
