@@ -166,7 +166,7 @@ def _skipgram(rows: Tensor, ascent: Tensor, shape: Shape) -> Callable[[Block], N
 
 
 def _cbow(rows: Tensor, ascent: Tensor, shape: Shape) -> Callable[[Block], None]:
-    """Return a function that writes the gradient of a block's rows into ascent."""
+    """Return a function that writes what a block's rows move by at the rate 1 into ascent; see `ascender`."""
     (x, y, noise), (to_x, to_y, to_noise) = _parts(rows, shape), _parts(ascent, shape)
     around = surroundings(x, shape)
     mean, gradient = y.new_empty(y.shape), y.new_empty(y.shape)
