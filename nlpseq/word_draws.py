@@ -20,6 +20,7 @@ from nlpseq.settings import EmbeddingConfig
 __all__ = ["Chances", "Stretch", "block_shape", "chances", "draw", "keep_probability", "stretch_tokens"]
 
 _GROUP = {"skipgram": 256, "cbow": 128}  # tokens that share their noise words
+_BAND = 16  # tokens whose logits with all around them are one product
 _WINDOWS = 25  # that a passage is long at least: few pairs are lost at its ends
 _SLOTS = 1 << 22  # of the table that noise is drawn from
 _STRETCH = 1 << 16  # tokens that are drawn for at once, little enough to stay in the cache …
@@ -84,24 +85,25 @@ def chances(counts: Ints, config: EmbeddingConfig) -> Chances:
 
 
 def block_shape(config: EmbeddingConfig, width: int) -> Shape:
-    """Return the sizes of a block: `block` rounded up to whole passages, or groups where it is shorter than one.
+    """Return the sizes of a block: `block` rounded up to whole passages and groups.
 
-    Passages are so long that few pairs are lost at their ends; a block of one passage loses none.
+    Passages are so long that few pairs are lost at their ends; a block that is no longer than one loses none.
     """
-    band = max(16, 1 << (2 * config.window - 1).bit_length())
-    group = max(band, min(_GROUP[config.architecture], -(-config.step_tokens // band) * band))
-    passage = group << (-(-_WINDOWS * config.window // group) - 1).bit_length()
-    whole = passage if config.step_tokens > passage else group
+    group = min(_GROUP[config.architecture], -(-config.step_tokens // _BAND) * _BAND)
+    passage = 1 << (_WINDOWS * config.window - 1).bit_length()
+    cut = config.step_tokens > max(passage, group)
+    whole = max(passage, group) if cut else group  # the powers of two that they are where the block is cut
     tokens = -(-config.step_tokens // whole) * whole
     cbow = config.architecture == "cbow"
     pairs = 1 if cbow else config.window + 1 if config.dynamic_window else 2 * config.window
     shared = config.shared_noise or -(-config.noise * pairs // 8) * 8
-    return Shape(tokens, config.window, band, min(passage, tokens), group, shared, config.embed_size, width, cbow)
+    passage = passage if cut else tokens
+    return Shape(tokens, config.window, _BAND, passage, group, shared, config.embed_size, width, cbow)
 
 
 def stretch_tokens(shape: Shape) -> int:
     """Return how many tokens of the text are drawn for at once."""
-    most = _WEIGHTS // (shape.band + 2 * shape.window)
+    most = _WEIGHTS // (2 * shape.window + 1)
     length = min(most, max(_STRETCH, _BLOCKS * shape.tokens))
     lead = shape.passage if shape.passage < shape.tokens else 0  # see `draw`
     return max(shape.tokens, length - lead)
@@ -120,7 +122,7 @@ def draw(
     shuffled = shape.passage < shape.tokens < len(kept)
     first = int(dice.integers(shape.passage)) if shuffled else 0
     count = max(1, -(-(first + len(kept)) // shape.tokens))
-    ids, sides = np.zeros(count * shape.tokens, np.int64), np.zeros((2, count * shape.tokens), np.int32)
+    ids, sides = np.zeros(count * shape.tokens, np.int32), np.zeros((2, count * shape.tokens), np.int32)
     size = dice.integers(1, config.window + 1, len(kept), np.int32) if config.dynamic_window else config.window
     ids[first : first + len(kept)] = words[kept]
     for side, reach in zip(sides, _reach(kept, text.offsets, start, stop), strict=True):
@@ -136,9 +138,8 @@ def draw(
     different, order, starts, distinct = _together(rows)
     blocks = Block(
         torch.from_numpy(rows),
-        _near(sides, shape).view(count, -1, shape.band + 2 * shape.window, shape.band),
+        _near(sides, shape).view(count, shape.tokens, -1),
         weight.unsqueeze(2),
-        torch.from_numpy(neighbours > 0).float().view(count, -1, 1),
         torch.from_numpy(different),
         torch.from_numpy(order),
         torch.from_numpy(starts),
@@ -147,7 +148,7 @@ def draw(
     return Stretch(blocks, distinct, len(words), len(kept), asked)
 
 
-def _shuffled(ids: Ints, sides: Whole, shape: Shape) -> tuple[Ints, Whole]:
+def _shuffled(ids: Whole, sides: Whole, shape: Shape) -> tuple[Whole, Whole]:
     """Return a stretch in which a block has passages from all over it, with windows that end where a passage does.
 
     A word that comes back soon after would else be in one block several times, and its gradients, made as if the
@@ -161,20 +162,22 @@ def _shuffled(ids: Ints, sides: Whole, shape: Shape) -> tuple[Ints, Whole]:
     return ids.reshape(passages).swapaxes(0, 1).ravel(), sides.reshape(2, *passages).swapaxes(1, 2).reshape(2, -1)
 
 
-def _together(rows: Ints) -> tuple[Ints, Ints, Ints, list[int]]:
+def _together(rows: Whole) -> tuple[Ints, Whole, Whole, list[int]]:
     """Return, for every line of (blocks, rows), its different words, the order that brings each word's rows together,
     where each word starts in it (words and starts of all lines one after the other), and how many words there are.
     """
     bits = rows.shape[1].bit_length()
-    order = np.sort(rows << bits | np.arange(rows.shape[1]), 1)
-    words = order >> bits
-    order &= (1 << bits) - 1
+    fits = int(rows.max()).bit_length() + bits < 32  # small keys are sorted twice as fast
+    keys = np.sort(rows.astype(np.int32 if fits else np.int64) << bits | np.arange(rows.shape[1], dtype=np.int32), 1)
+    words = keys >> bits
+    keys &= (1 << bits) - 1
+    order = keys.astype(np.int32, copy=False)
     first = np.ones(rows.shape, bool)
     np.not_equal(words[:, 1:], words[:, :-1], out=first[:, 1:])
     distinct = np.count_nonzero(first, 1)
     places = np.flatnonzero(first)
-    starts = places - np.repeat(np.arange(0, rows.size, rows.shape[1]), distinct)
-    return words.ravel()[places], order, starts, distinct.tolist()
+    starts = (places - np.repeat(np.arange(0, rows.size, rows.shape[1]), distinct)).astype(np.int32)
+    return words.ravel()[places].astype(np.int64), order, starts, distinct.tolist()
 
 
 def _reach(kept: Ints, offsets: Ints, start: int, stop: int) -> tuple[Ints, Ints]:
@@ -188,18 +191,12 @@ def _reach(kept: Ints, offsets: Ints, start: int, stop: int) -> tuple[Ints, Ints
 
 
 def _near(sides: Whole, shape: Shape) -> Tensor:
-    """Return what `Block.near` holds, for any number of bands.
+    """Return what `Block.near` holds, for any number of tokens.
 
-    sides: (2, bands * band), how many neighbours a token has before and after it.
+    sides: (2, tokens), how many neighbours a token has before and after it.
     """
-    band, window = shape.band, shape.window
-    apart = (torch.arange(-window, band + window)[:, None] - torch.arange(band)).float()
-    apart[apart == 0] = torch.inf  # a token is no neighbour of its own
-    before, after = torch.from_numpy(sides).float().view(2, -1, 1, band)
-    reach = (before + after) / 2
-    near: Tensor = (apart - (after - before) / 2).abs_()
-    if shape.cbow:
-        near.le_(reach).div_((2 * reach).clamp(min=1))
-    else:
-        near.gt_(reach)
-    return near
+    apart = torch.arange(-shape.window, shape.window + 1).float()
+    apart[shape.window] = torch.inf  # a token is no neighbour of its own
+    before, after = torch.from_numpy(sides).float().unsqueeze(2)
+    near: Tensor = (apart - (after - before) / 2).abs_().le_((before + after) / 2)
+    return near.div_((before + after).clamp(min=1)) if shape.cbow else near

@@ -208,4 +208,4 @@ def _judge(run: WordRun, block: nce.Block) -> tuple[Tensor, Tensor]:
     owner, word = nce.pairs(block, run.shape)
     owner, word = owner[owner < len(given)], word[owner < len(given)]
     log_p = (given[owner] * outputs[word]).sum(1) + own[word] - log_z[owner]
-    return log_z[block.live[: len(given), 0] > 0], log_p
+    return log_z[block.weight[: len(given), 0] > 0], log_p

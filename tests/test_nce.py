@@ -1,5 +1,3 @@
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -19,13 +17,13 @@ def groups(monkeypatch):
     monkeypatch.setattr("nlpseq.word_draws._GROUP", {"skipgram": 32, "cbow": 32})
 
 
-def made(architecture, **settings):
+def made(architecture, window=3, **settings):
     """A table in float64, blocks of a text of several documents, and the sizes."""
     config = EmbeddingConfig(
         architecture=architecture,
         embed_size=SIZE,
         block=64,
-        window=3,
+        window=window,
         shared_noise=6,
         noise=4,
         subsample=None,
@@ -51,11 +49,8 @@ def made(architecture, **settings):
 
 
 def neighbours(block, shape, i):
-    """The places in the slab of the neighbours of token i, read off the band."""
-    band, row = divmod(i, shape.band)
-    near = block.near[band, :, row]
-    found = near > 0 if shape.cbow else near == 0
-    return [band * shape.band + int(c) for c in found.nonzero()]
+    """The places in the slab of the neighbours of token i."""
+    return [i + int(d) for d in block.near[i].nonzero()]
 
 
 def _mean(rows):
@@ -79,9 +74,10 @@ def pair_by_pair(table, block, shape):
     return total
 
 
+@pytest.mark.parametrize("window", [1, 3, 20])
 @pytest.mark.parametrize("architecture", ["skipgram", "cbow"])
-def test_the_likelihood_is_that_of_single_pairs_and_the_ascent_as_word2vecs_code_has_it(architecture):
-    table, blocks, shape = made(architecture)
+def test_the_likelihood_is_that_of_single_pairs_and_the_ascent_as_word2vecs_code_has_it(architecture, window):
+    table, blocks, shape = made(architecture, window)
     assert len(blocks) == 3  # filled up
     assert shape.tokens == 2 * shape.group
     for block in blocks:
@@ -91,7 +87,7 @@ def test_the_likelihood_is_that_of_single_pairs_and_the_ascent_as_word2vecs_code
         (gradient,) = torch.autograd.grad(expected, variable)
         moved = table.clone()
         nce.ascender(moved, shape, cap=1e9)(block, 0.1)
-        torch.testing.assert_close(moved - table, 0.1 * gradient)
+        torch.testing.assert_close(moved - table, 0.1 * gradient, rtol=1e-6, atol=1e-6)  # drawn in float32
         assert gradient[:, WIDTH + SIZE].abs().max() > 0.1  # the bias moves
 
 
@@ -104,16 +100,3 @@ def test_negative_sampling_has_no_bias_and_gets_none(architecture):
     assert (moved != table).any()
     torch.testing.assert_close(moved[:, SIZE:WIDTH], table[:, SIZE:WIDTH], rtol=0, atol=0)
     torch.testing.assert_close(moved[:, WIDTH + SIZE :], table[:, WIDTH + SIZE :], rtol=0, atol=0)
-
-
-def test_surroundings_are_the_tokens_around_a_band():
-    shape = made("skipgram")[2]
-    slab = torch.arange(shape.slab)[:, None]
-    around = nce.surroundings(slab, shape)
-    assert around.shape == (shape.tokens // shape.band, shape.band + 2 * shape.window, 1)
-    assert around[1, :, 0].tolist() == list(range(shape.band, 2 * shape.band + 2 * shape.window))
-
-
-def test_far_is_far_enough():
-    assert torch.sigmoid(torch.tensor(nce.FAR + 1000)).item() == 0.0
-    assert math.isfinite(nce.FAR)

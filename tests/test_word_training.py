@@ -10,7 +10,7 @@ import torch
 from nlpseq.batches import Ragged, RaggedWriter, load_ragged
 from nlpseq.errors import UsageError, WorkError
 from nlpseq.settings import EmbeddingConfig
-from nlpseq.word_draws import block_shape, chances, draw, keep_probability, stretch_tokens
+from nlpseq.word_draws import _together, block_shape, chances, draw, keep_probability, stretch_tokens
 from nlpseq.word_training import begin_words, fit_words, held_out
 from nlpseq.word_work import Job, blocks_of, crew
 
@@ -126,7 +126,7 @@ def test_the_loss_of_many_blocks_is_the_sum_over_them_and_so_are_their_noise_wor
     for start in range(0, len(text.ids), stretch_tokens(run.shape)):
         stop = min(start + stretch_tokens(run.shape), len(text.ids))
         drawn = draw(text, start, stop, shape=run.shape, odds=run.odds, config=run.config, random=[1, 7, 0, start])
-        pairs += sum((block == 0).sum().item() for block in drawn.blocks.near)
+        pairs += drawn.blocks.near.sum().item()
     assert sum(step.noise_words for step in steps) == 5 * pairs
     by_chance = loss / pairs  # inputs hardly matter yet: every pair costs the same but for the words' shares
     first = steps[0]
@@ -145,9 +145,7 @@ def test_what_is_held_out_is_judged_as_the_full_softmax_says(small, architecture
     log_z, log_p = [], []
     for block in blocks_of(drawn, CPU):
         for token in range(run.shape.tokens):
-            band, row = divmod(token, run.shape.band)
-            near = block.near[band, :, row]
-            beside = ((near > 0) if run.shape.cbow else (near == 0)).nonzero().flatten() + band * run.shape.band
+            beside = block.near[token].nonzero().flatten() + token
             if not len(beside):
                 continue
             own = block.rows[token + run.shape.window]
@@ -231,14 +229,13 @@ def test_noise_is_drawn_from_exactly_the_distribution_that_is_corrected_for():
 
 @pytest.mark.parametrize("architecture", ["skipgram", "cbow"])
 @pytest.mark.parametrize(("block", "window"), [(16, 1), (100, 5), (257, 5), (512, 5), (1000, 8), (600, 15), (64, 1000)])
-def test_blocks_are_whole_bands_and_groups(architecture, block, window):
+def test_blocks_are_whole_bands_groups_and_passages(architecture, block, window):
     shape = block_shape(EmbeddingConfig(architecture=architecture, block=block, window=window), 104)
-    assert block <= shape.tokens < block + shape.passage
-    assert shape.band >= 2 * window
+    assert block <= shape.tokens < block + max(shape.passage, shape.group)
     assert (shape.tokens % shape.group, shape.group % shape.band) == (0, 0)
     asked = 5 * (1 if shape.cbow else window + 1)
     assert asked <= shape.shared < asked + 8
-    assert (shape.tokens % shape.passage, shape.passage % shape.group) == (0, 0)
+    assert shape.tokens % shape.passage == 0
     assert shape.passage == shape.tokens or shape.passage >= 25 * window
     assert shape.tokens <= stretch_tokens(shape) <= max(1 << 16, shape.tokens)
 
@@ -258,9 +255,7 @@ def windows(text, config, start=0, stop=None):
     found = []
     for rows, near in zip(drawn.blocks.rows, drawn.blocks.near, strict=True):
         for i in range(shape.tokens):
-            band, row = divmod(i, shape.band)
-            places = (near[band, :, row] == 0).nonzero().flatten() + band * shape.band
-            found.append((int(rows[i + shape.window]), rows[places].tolist()))
+            found.append((int(rows[i + shape.window]), rows[i + near[i].nonzero().flatten()].tolist()))
     return found[: drawn.kept]
 
 
@@ -284,23 +279,37 @@ def test_windows_are_drawn_evenly_for_every_token():
     np.testing.assert_allclose(shares[1:], 0.25, atol=0.03)
 
 
+@pytest.mark.parametrize("most", [10, 2**30])
+def test_the_rows_of_a_word_are_brought_together_however_many_words_there_are(most):
+    rows = np.random.default_rng(1).choice([0, 1, most // 2, most - 1], (2, 40)).astype(np.int32)
+    words, order, starts, distinct = _together(rows)
+    first = 0
+    for line, places, count in zip(rows, order, distinct, strict=True):
+        assert sorted(places) == list(range(40))
+        here = slice(first, first + count)
+        assert words[here].tolist() == sorted(set(line.tolist()))
+        for word, own in zip(words[here], np.split(line[places], starts[here][1:]), strict=True):
+            assert set(own.tolist()) == {word}
+        first += count
+    assert first == len(words) == len(starts)
+
+
 @pytest.mark.parametrize("architecture", ["skipgram", "cbow"])
 def test_a_block_has_passages_from_all_over_the_stretch_and_loses_few_pairs(architecture):
     tokens, window = 20_000, 5
     text = Ragged(np.arange(tokens, dtype=np.int32), np.array([0, tokens]))  # a word is its place
     config = EmbeddingConfig(architecture=architecture, subsample=None, dynamic_window=False, window=window)
     shape, odds = block_shape(config, 104), chances(np.ones(tokens, np.int64), config)
-    assert shape.tokens > shape.passage == (128 if shape.cbow else 256)
+    assert shape.tokens > shape.passage == 128
     found = []
     for seed in (1, 2):
         pairs, here = set(), []
         for block in blocks_of(draw(text, 0, tokens, shape=shape, odds=odds, config=config, random=[seed]), CPU):
-            near = block.near > 0 if shape.cbow else block.near == 0
-            band, column, row = near.nonzero().T
-            own = block.rows[shape.window + band * shape.band + row]
-            pairs |= set(zip(own.tolist(), block.rows[band * shape.band + column].tolist(), strict=True))
-            places = own[block.live.flatten()[band * shape.band + row] > 0].unique()
-            assert len(places) == block.live.sum()
+            token, place = block.near.nonzero().T
+            own = block.rows[shape.window + token]
+            pairs |= set(zip(own.tolist(), block.rows[token + place].tolist(), strict=True))
+            places = own.unique()
+            assert len(places) == (block.weight > 0).sum()
             starts = places[places.diff(prepend=torch.tensor([-9])) > 1]
             assert shape.tokens // shape.passage // 2 < len(starts) <= shape.tokens // shape.passage
             assert (starts.diff() > 1000).all()

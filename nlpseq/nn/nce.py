@@ -7,8 +7,8 @@ the word's own less log(k q(word)), which makes the logit that of noise-contrast
 constant 0 it is negative sampling (Mikolov et al. 2013).
 
 A block is T tokens, one passage of the text or several, with a halo of w tokens on each side, then the noise words:
-every group of tokens in the block shares its own (`_in_groups`). True pairs lie on a diagonal band, so they are small
-products of `band` tokens with the band + 2w tokens around them; noise is one product a group.
+every group of tokens in the block shares its own (`_in_groups`), so that noise is one product a group. What a token
+takes from its neighbours, and gives to them, is a weighted sum of the 2w + 1 rows around it.
 """
 
 from __future__ import annotations
@@ -20,17 +20,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["FAR", "Block", "Shape", "ascender", "contexts", "log_likelihood", "pairs", "surroundings"]
-
-FAR = -1e4  # a logit that makes the sigmoid exactly 0
+__all__ = ["Block", "Shape", "ascender", "contexts", "log_likelihood", "pairs"]
 
 
 class Shape(NamedTuple):
-    """The sizes of a block; band divides tokens and is at least 2 window, group and passage divide tokens."""
+    """The sizes of a block; band, group and passage divide tokens."""
 
     tokens: int  # T
     window: int  # w
-    band: int
+    band: int  # tokens whose logits with all around them are one product (skip-gram)
     passage: int  # tokens that stand together in the text
     group: int  # tokens that share their noise words
     shared: int  # noise words of a group
@@ -52,25 +50,19 @@ class Shape(NamedTuple):
 class Block(NamedTuple):
     """What is drawn for a block.
 
-    rows: (slab + noise,) int64, word of every row; near: (T / band, band + 2w, band), for the tokens around a band and
-    each in it 0 where they are a pair and 1 where not (skip-gram), or the weight of the neighbour in the token's mean
-    and 0 (CBOW); weight: (T, 1), what each of its group's noise words counts for a token, n k / K;
-    live: (T, 1) 1 where the token has a neighbour, else 0; words: (U,) int64, the different words of the rows; order:
-    (rows,) int64, the rows such that those of a word stand together; starts: (U,) int64, where those of each begin.
+    rows: (slab + noise,) int32, word of every row; near: (T, 2w + 1), for the tokens from w before to w after each 1
+    where they are a pair (skip-gram) or 1 / n where it is one of n neighbours (CBOW), else 0; weight: (T, 1), what each
+    of its group's noise words counts for a token, n k / K, 0 where it has no neighbour; words: (U,) int64, the
+    different words of the rows; order: (rows,) int32, the rows such that those of a word stand together;
+    starts: (U,) int32, where those of each begin.
     """
 
     rows: Tensor
     near: Tensor
     weight: Tensor
-    live: Tensor
     words: Tensor
     order: Tensor
     starts: Tensor
-
-
-def surroundings(rows: Tensor, shape: Shape) -> Tensor:
-    """Return for every `band` of tokens the tokens around it, as a view: (slab, ..) -> (T / band, band + 2w, ..)."""
-    return rows.unfold(0, shape.band + 2 * shape.window, shape.band).mT
 
 
 def ascender(table: Tensor, shape: Shape, *, cap: float) -> Callable[[Block, float], None]:
@@ -104,11 +96,11 @@ def log_likelihood(table: Tensor, block: Block, shape: Shape) -> Tensor:
     rows = table.index_select(0, block.rows)
     x, y, noise = _parts(rows, shape)
     if shape.cbow:
-        x = torch.bmm(block.near.mT, surroundings(x, shape)).flatten(0, 1)
-        true = (F.logsigmoid((x * y).sum(1, keepdim=True)) * block.live).sum()
+        x = _means(x, block, shape)
+        true = (F.logsigmoid((x * y).sum(1, keepdim=True)) * (block.weight > 0)).sum()
     else:
-        pairs = torch.bmm(surroundings(y, shape), x.view(-1, shape.band, shape.width).mT)
-        true = (F.logsigmoid(pairs) * (block.near == 0)).sum()
+        logits = torch.einsum("tw,tws->ts", x, y.unfold(0, 2 * shape.window + 1, 1))
+        true = (F.logsigmoid(logits) * block.near).sum()
     against = F.logsigmoid(-torch.bmm(_in_groups(x, shape), noise.mT))
     return true + (against * _in_groups(block.weight, shape)).sum()
 
@@ -116,16 +108,21 @@ def log_likelihood(table: Tensor, block: Block, shape: Shape) -> Tensor:
 def contexts(table: Tensor, block: Block, shape: Shape) -> Tensor:
     """Return what every token of a block is predicted from or predicts with, as it meets the outputs: (T, W)."""
     x, _, _ = _parts(table.index_select(0, block.rows), shape)
-    return torch.bmm(block.near.mT, surroundings(x, shape)).flatten(0, 1) if shape.cbow else x
+    return _means(x, block, shape) if shape.cbow else x
 
 
 def pairs(block: Block, shape: Shape) -> tuple[Tensor, Tensor]:
     """Return the block's true pairs as (P,) the token whose context it is, 0 to T - 1, and (P,) the word predicted."""
     if shape.cbow:
-        owner = block.live.flatten().nonzero().flatten()
+        owner = block.weight.flatten().nonzero().flatten()
         return owner, block.rows[owner + shape.window]
-    band, column, row = (block.near == 0).nonzero().unbind(1)
-    return band * shape.band + row, block.rows[band * shape.band + column]
+    owner, place = block.near.nonzero().unbind(1)
+    return owner, block.rows[owner + place]
+
+
+def _means(x: Tensor, block: Block, shape: Shape) -> Tensor:
+    """Return the mean of every token's neighbours: (slab, W) -> (T, W)."""
+    return torch.einsum("ts,tws->tw", block.near, x.unfold(0, 2 * shape.window + 1, 1))
 
 
 def _parts(rows: Tensor, shape: Shape) -> tuple[Tensor, Tensor, Tensor]:
@@ -148,74 +145,94 @@ def _in_groups(x: Tensor, shape: Shape) -> Tensor:
 def _skipgram(rows: Tensor, ascent: Tensor, shape: Shape) -> Callable[[Block], None]:
     """Return a function that writes the gradient of a block's rows into ascent."""
     (x, y, noise), (to_x, to_y, to_noise) = _parts(rows, shape), _parts(ascent, shape)
-    bands, around = x.view(-1, shape.band, shape.width), surroundings(y, shape)
-    true = x.new_empty(len(bands), around.shape[1], shape.band)
-    gradient = x.new_empty(x.shape)
-    gradients = gradient.view(bands.shape)
-    repel = _repulsion(_in_groups(x, shape), noise, _in_groups(gradient, shape), to_noise)
-    spread = _spreading(to_y, shape)
+    band, wide = shape.band, shape.band + 2 * shape.window
+    bands, around = x.view(-1, band, shape.width), y.unfold(0, wide, band).mT
+    logits = x.new_empty(len(bands), wide, band)
+    true, turned = _turned(rows, shape)
+    true_by_band = true.view(len(bands), band, -1)
+    pairs = logits.as_strided(true_by_band.shape, (wide * band, band + 1, band))  # [.., r, d] is logits[.., r + d, r]
+    halves = rows.view(-1, shape.width)
+    from_y = _sums(halves, 2 * _around(shape, rows.device) + 1)
+    from_x = _sums(halves, 2 * (_around_all(shape, rows.device) + shape.window))
+    x_in_groups, repel = _in_groups(x, shape), _repulsion(noise, to_noise, shape)
 
     def write(block: Block) -> None:
-        torch.baddbmm(block.near, around, bands.mT, beta=FAR, alpha=-1, out=true).sigmoid_()
-        torch.bmm(true.mT, around, out=gradients)
-        repel(_in_groups(block.weight, shape))
+        torch.bmm(around, bands.mT, out=logits)
+        torch.neg(pairs, out=true_by_band)
+        true.sigmoid_().mul_(block.near)
+        gradient = from_y(true)
+        repel(x_in_groups, _in_groups(gradient, shape), block)
         to_x.copy_(gradient)
-        spread(true, bands)
+        to_y.copy_(from_x(turned()))
 
     return write
 
 
 def _cbow(rows: Tensor, ascent: Tensor, shape: Shape) -> Callable[[Block], None]:
     """Return a function that writes what a block's rows move by at the rate 1 into ascent; see `ascender`."""
-    (x, y, noise), (to_x, to_y, to_noise) = _parts(rows, shape), _parts(ascent, shape)
-    around = surroundings(x, shape)
-    mean, gradient = y.new_empty(y.shape), y.new_empty(y.shape)
-    means, gradients = (tensor.view(-1, shape.band, shape.width) for tensor in (mean, gradient))
-    repel = _repulsion(_in_groups(mean, shape), noise, _in_groups(gradient, shape), to_noise)
-    spread, pairs = _spreading(to_x, shape), y.new_empty(len(around), around.shape[1], shape.band)
+    (_, y, noise), (to_x, to_y, to_noise) = _parts(rows, shape), _parts(ascent, shape)
+    gradient = y.new_empty(y.shape)
+    gradient_in_groups = _in_groups(gradient, shape)
+    given, turned = _turned(rows, shape)
+    mean_of = _sums(rows.view(-1, shape.width), 2 * _around(shape, rows.device))
+    from_gradient = _sums(gradient, _around_all(shape, rows.device))
+    repel = _repulsion(noise, to_noise, shape)
 
     def write(block: Block) -> None:
-        torch.bmm(block.near.mT, around, out=means)
+        mean = mean_of(block.near)
         torch.mul(mean, y, out=gradient)
         true = gradient.sum(1, keepdim=True).neg_().sigmoid_()
         torch.mul(mean, true, out=to_y)
         torch.mul(y, true, out=gradient)
-        repel(_in_groups(block.weight, shape))
-        spread(torch.sign(block.near, out=pairs), gradients)
+        repel(_in_groups(mean, shape), gradient_in_groups, block)
+        torch.sign(block.near, out=given)
+        to_x.copy_(from_gradient(turned()))
 
     return write
 
 
-def _repulsion(x: Tensor, noise: Tensor, gradient: Tensor, to_noise: Tensor) -> Callable[[Tensor], None]:
+def _repulsion(noise: Tensor, to_noise: Tensor, shape: Shape) -> Callable[[Tensor, Tensor, Block], None]:
     """Return a function that adds the noise's part to the gradient of x and writes that of the noise.
 
-    x, gradient: (T / group, group, W); noise, to_noise: (T / group, K, W).
+    noise, to_noise: (T / group, K, W); the function's x, gradient: (T / group, group, W).
     """
-    false = x.new_empty(*x.shape[:2], noise.shape[1])
+    false = noise.new_empty(len(noise), shape.group, shape.shared)
     whole = noise.new_empty(noise.shape)  # batched products want a result without gaps
 
-    def repel(weight: Tensor) -> None:
+    def repel(x: Tensor, gradient: Tensor, block: Block) -> None:
         torch.bmm(x, noise.mT, out=false)
-        false.sigmoid_().mul_(weight)
+        false.sigmoid_().mul_(_in_groups(block.weight, shape))
         gradient.baddbmm_(false, noise, alpha=-1)
         torch.neg(torch.bmm(false.mT, x, out=whole), out=to_noise)
 
     return repel
 
 
-def _spreading(to: Tensor, shape: Shape) -> Callable[[Tensor, Tensor], None]:
-    """Return a function that writes what every token gives to those around it, the transpose of a banded product.
+def _sums(values: Tensor, places: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return a function that gives the sums of values' rows at places by its weights, both (N, 2w + 1): (N, W)."""
+    index, first = places.flatten(), torch.arange(0, places.numel(), places.shape[1], device=places.device)
+    return lambda weights: torch.embedding_bag(values, index, first, per_sample_weights=weights.view(-1))[0]
 
-    to: (slab, W); the function's near: (T / band, band + 2w, band), rows: (T / band, band, W).
+
+def _around(shape: Shape, device: torch.device) -> Tensor:
+    """Return for every token the places in the slab of those from w before to w after it: (T, 2w + 1)."""
+    window = torch.arange(2 * shape.window + 1, device=device)
+    return torch.arange(shape.tokens, device=device)[:, None] + window
+
+
+def _around_all(shape: Shape, device: torch.device) -> Tensor:
+    """Return for every place in the slab the tokens that have it around them, any where there is none: (slab, ..)."""
+    window = torch.arange(-2 * shape.window, 1, device=device)
+    return (torch.arange(shape.slab, device=device)[:, None] + window).clamp(0, shape.tokens - 1)
+
+
+def _turned(like: Tensor, shape: Shape) -> tuple[Tensor, Callable[[], Tensor]]:
+    """Return a tensor for what tokens have with those around them, (T, 2w + 1), and a function that gives it turned.
+
+    That is what every place in the slab has with the tokens around it, (slab, 2w + 1), 0 where there is none.
     """
-    band, tokens = shape.band, shape.tokens
-    given = to.new_empty(tokens // band, band + 2 * shape.window, shape.width)
-    own, beyond = to[:tokens].view(-1, band, shape.width), to[band:].unfold(0, 2 * shape.window, band).mT
-
-    def spread(near: Tensor, rows: Tensor) -> None:
-        torch.bmm(near, rows, out=given)
-        to[tokens:].zero_()
-        own.copy_(given[:, :band])
-        beyond.add_(given[:, band:])
-
-    return spread
+    reach, wide = 2 * shape.window, 2 * shape.window + 1
+    held = like.new_zeros(shape.tokens + 2 * reach, wide)
+    diagonals = held.as_strided((shape.slab, wide), (wide, wide - 1), reach)
+    turned = like.new_empty(diagonals.shape)
+    return held[reach : reach + shape.tokens], lambda: turned.copy_(diagonals)
