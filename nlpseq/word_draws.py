@@ -14,18 +14,17 @@ from torch import Tensor
 
 from nlpseq.batches import Ragged
 from nlpseq.errors import UsageError, sentence
-from nlpseq.nn.nce import Block, Shape
+from nlpseq.nn.nce import BAND, Block, Shape
 from nlpseq.settings import EmbeddingConfig
 
 __all__ = ["Chances", "Stretch", "block_shape", "chances", "draw", "keep_probability", "stretch_tokens"]
 
 _GROUP = {"skipgram": 256, "cbow": 128}  # tokens that share their noise words
-_BAND = 16  # tokens whose logits with all around them are one product
 _WINDOWS = 25  # that a passage is long at least: few pairs are lost at its ends
 _SLOTS = 1 << 22  # of the table that noise is drawn from
 _STRETCH = 1 << 16  # tokens that are drawn for at once, little enough to stay in the cache …
 _BLOCKS = 64  # … but of so many blocks …
-_WEIGHTS = 1 << 25  # … and no more than make so many numbers in `Block.near`
+_WEIGHTS = 1 << 25  # … and no more than make so many numbers in `Block.near`, or one block
 
 Ints = npt.NDArray[np.int64]
 Whole = npt.NDArray[np.int32]
@@ -85,25 +84,28 @@ def chances(counts: Ints, config: EmbeddingConfig) -> Chances:
 
 
 def block_shape(config: EmbeddingConfig, width: int) -> Shape:
-    """Return the sizes of a block: `block` rounded up to whole passages and groups.
+    """Return the sizes of a block: `block`, or a whole window where it is longer, rounded up.
 
-    Passages are so long that few pairs are lost at their ends; a block that is no longer than one loses none.
+    It is rounded up to whole passages, which are so long that few pairs are lost at their ends; one that is no longer
+    than a passage loses none and is rounded up to whole groups, or to one where it is shorter than that.
     """
-    group = min(_GROUP[config.architecture], -(-config.step_tokens // _BAND) * _BAND)
-    passage = 1 << (_WINDOWS * config.window - 1).bit_length()
-    cut = config.step_tokens > max(passage, group)
-    whole = max(passage, group) if cut else group  # the powers of two that they are where the block is cut
-    tokens = -(-config.step_tokens // whole) * whole
+    step = max(config.step_tokens, 2 * config.window)
+    most = _GROUP[config.architecture]
+    group = min(most, -(-step // BAND) * BAND)
+    passage = max(most, 1 << (_WINDOWS * config.window - 1).bit_length())
+    cut = step > passage
+    whole = passage if cut else group
+    tokens = -(-step // whole) * whole
     cbow = config.architecture == "cbow"
-    pairs = 1 if cbow else config.window + 1 if config.dynamic_window else 2 * config.window
-    shared = config.shared_noise or -(-config.noise * pairs // 8) * 8
+    asked = config.noise * (1 if cbow else config.window + 1 if config.dynamic_window else 2 * config.window)
+    shared = config.shared_noise or -(-(asked if cbow else asked * 3 // 2) // 8) * 8
     passage = passage if cut else tokens
-    return Shape(tokens, config.window, _BAND, passage, group, shared, config.embed_size, width, cbow)
+    return Shape(tokens, config.window, passage, group, shared, config.embed_size, width, cbow)
 
 
 def stretch_tokens(shape: Shape) -> int:
     """Return how many tokens of the text are drawn for at once."""
-    most = _WEIGHTS // (2 * shape.window + 1)
+    most = _WEIGHTS // (2 * shape.window + 1) // shape.tokens * shape.tokens
     length = min(most, max(_STRETCH, _BLOCKS * shape.tokens))
     lead = shape.passage if shape.passage < shape.tokens else 0  # see `draw`
     return max(shape.tokens, length - lead)

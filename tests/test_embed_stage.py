@@ -358,7 +358,7 @@ def test_an_interrupt_in_this_process_is_raised(text: Path, tmp_path: Path):
         if event.kind == "saved" and next(saves) == 0:
             signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(Interrupted, match=r"^Stopped at word 130,816 of 300,000; the state is saved"):
+    with pytest.raises(Interrupted, match=r"^Stopped at word 130,560 of 300,000; the state is saved"):
         train_embeddings(small(text, tmp_path / "m"), watch=interrupt)
 
 

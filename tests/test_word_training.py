@@ -9,6 +9,7 @@ import torch
 
 from nlpseq.batches import Ragged, RaggedWriter, load_ragged
 from nlpseq.errors import UsageError, WorkError
+from nlpseq.nn.nce import BAND
 from nlpseq.settings import EmbeddingConfig
 from nlpseq.word_draws import _together, block_shape, chances, draw, keep_probability, stretch_tokens
 from nlpseq.word_training import begin_words, fit_words, held_out
@@ -228,16 +229,23 @@ def test_noise_is_drawn_from_exactly_the_distribution_that_is_corrected_for():
 
 
 @pytest.mark.parametrize("architecture", ["skipgram", "cbow"])
-@pytest.mark.parametrize(("block", "window"), [(16, 1), (100, 5), (257, 5), (512, 5), (1000, 8), (600, 15), (64, 1000)])
+@pytest.mark.parametrize(
+    ("block", "window"),
+    [(16, 1), (100, 1), (100, 5), (257, 5), (512, 5), (1000, 8), (600, 15), (64, 1000), (1024, 1000)],
+)
 def test_blocks_are_whole_bands_groups_and_passages(architecture, block, window):
     shape = block_shape(EmbeddingConfig(architecture=architecture, block=block, window=window), 104)
-    assert block <= shape.tokens < block + max(shape.passage, shape.group)
-    assert (shape.tokens % shape.group, shape.group % shape.band) == (0, 0)
-    asked = 5 * (1 if shape.cbow else window + 1)
-    assert asked <= shape.shared < asked + 8
-    assert shape.tokens % shape.passage == 0
-    assert shape.passage == shape.tokens or shape.passage >= 25 * window
+    step = max(block, 2 * window)
+    assert step <= shape.tokens < step + (shape.passage if shape.passage < shape.tokens else shape.group)
+    assert shape.group < step + 16
+    assert (shape.tokens % shape.group, shape.group % BAND) == (0, 0)
+    asked = 5 * (1 if shape.cbow else window + 1) * (1 if shape.cbow else 1.5)
+    assert asked - 1 < shape.shared < asked + 8
+    assert (shape.tokens % shape.passage, shape.passage % shape.group) == (0, 0)
+    assert shape.passage == shape.tokens or shape.passage >= max(100, 25 * window)
     assert shape.tokens <= stretch_tokens(shape) <= max(1 << 16, shape.tokens)
+    blocks = -(-stretch_tokens(shape) // shape.tokens)
+    assert blocks == 1 or blocks * shape.tokens * (2 * window + 1) <= 1 << 25
 
 
 @pytest.mark.parametrize("counts", [[0, 0, 0], [0, 5, 0]])
@@ -279,7 +287,7 @@ def test_windows_are_drawn_evenly_for_every_token():
     np.testing.assert_allclose(shares[1:], 0.25, atol=0.03)
 
 
-@pytest.mark.parametrize("most", [10, 2**30])
+@pytest.mark.parametrize("most", [10, 2**25, 2**26, 2**30])
 def test_the_rows_of_a_word_are_brought_together_however_many_words_there_are(most):
     rows = np.random.default_rng(1).choice([0, 1, most // 2, most - 1], (2, 40)).astype(np.int32)
     words, order, starts, distinct = _together(rows)
@@ -300,7 +308,7 @@ def test_a_block_has_passages_from_all_over_the_stretch_and_loses_few_pairs(arch
     text = Ragged(np.arange(tokens, dtype=np.int32), np.array([0, tokens]))  # a word is its place
     config = EmbeddingConfig(architecture=architecture, subsample=None, dynamic_window=False, window=window)
     shape, odds = block_shape(config, 104), chances(np.ones(tokens, np.int64), config)
-    assert shape.tokens > shape.passage == 128
+    assert shape.tokens > shape.passage == (128 if shape.cbow else 256)
     found = []
     for seed in (1, 2):
         pairs, here = set(), []

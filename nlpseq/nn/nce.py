@@ -20,15 +20,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Block", "Shape", "ascender", "contexts", "log_likelihood", "pairs"]
+__all__ = ["BAND", "Block", "Shape", "ascender", "contexts", "log_likelihood", "pairs"]
+
+
+BAND = 16  # tokens whose logits with all around them are one product (skip-gram)
 
 
 class Shape(NamedTuple):
-    """The sizes of a block; band, group and passage divide tokens."""
+    """The sizes of a block; BAND divides group; group and passage divide tokens."""
 
     tokens: int  # T
     window: int  # w
-    band: int  # tokens whose logits with all around them are one product (skip-gram)
     passage: int  # tokens that stand together in the text
     group: int  # tokens that share their noise words
     shared: int  # noise words of a group
@@ -72,7 +74,7 @@ def ascender(table: Tensor, shape: Shape, *, cap: float) -> Callable[[Block, flo
     likelihood's own gradient has the n-th part of it for one of n neighbours (İrsoy et al. 2021).
     table: (V, 2W); cap: length at which what is added to an input or output vector is cut: the gradients of a word that
     is frequent in the block add up, though each was made as if the others did not exist. Blocks are so small that
-    allocating, and even making views, would be felt: both are done here, once.
+    allocating, and even making views, is felt: what can be is done here, once.
     """
     rows = table.new_zeros(shape.rows, table.shape[1])
     ascent = torch.zeros_like(rows)
@@ -145,20 +147,20 @@ def _in_groups(x: Tensor, shape: Shape) -> Tensor:
 def _skipgram(rows: Tensor, ascent: Tensor, shape: Shape) -> Callable[[Block], None]:
     """Return a function that writes the gradient of a block's rows into ascent."""
     (x, y, noise), (to_x, to_y, to_noise) = _parts(rows, shape), _parts(ascent, shape)
-    band, wide = shape.band, shape.band + 2 * shape.window
-    bands, around = x.view(-1, band, shape.width), y.unfold(0, wide, band).mT
-    logits = x.new_empty(len(bands), wide, band)
+    wide = BAND + 2 * shape.window
+    bands, around = x.view(-1, BAND, shape.width), y.unfold(0, wide, BAND).mT
+    logits = x.new_empty(len(bands), wide, BAND)
     true, turned = _turned(rows, shape)
-    true_by_band = true.view(len(bands), band, -1)
-    pairs = logits.as_strided(true_by_band.shape, (wide * band, band + 1, band))  # [.., r, d] is logits[.., r + d, r]
+    true_by_band = true.view(len(bands), BAND, -1)
+    near = logits.as_strided(true_by_band.shape, (wide * BAND, BAND + 1, BAND))  # [.., r, d] is logits[.., r + d, r]
     halves = rows.view(-1, shape.width)
-    from_y = _sums(halves, 2 * _around(shape, rows.device) + 1)
-    from_x = _sums(halves, 2 * (_around_all(shape, rows.device) + shape.window))
+    from_y = _sums(halves, _around(shape.tokens, shape, rows.device).mul_(2).add_(1))
+    from_x = _sums(halves, _tokens_around(shape, rows.device).add_(shape.window).mul_(2))
     x_in_groups, repel = _in_groups(x, shape), _repulsion(noise, to_noise, shape)
 
     def write(block: Block) -> None:
         torch.bmm(around, bands.mT, out=logits)
-        torch.neg(pairs, out=true_by_band)
+        torch.neg(near, out=true_by_band)
         true.sigmoid_().mul_(block.near)
         gradient = from_y(true)
         repel(x_in_groups, _in_groups(gradient, shape), block)
@@ -174,8 +176,8 @@ def _cbow(rows: Tensor, ascent: Tensor, shape: Shape) -> Callable[[Block], None]
     gradient = y.new_empty(y.shape)
     gradient_in_groups = _in_groups(gradient, shape)
     given, turned = _turned(rows, shape)
-    mean_of = _sums(rows.view(-1, shape.width), 2 * _around(shape, rows.device))
-    from_gradient = _sums(gradient, _around_all(shape, rows.device))
+    mean_of = _sums(rows.view(-1, shape.width), _around(shape.tokens, shape, rows.device).mul_(2))
+    from_gradient = _sums(gradient, _tokens_around(shape, rows.device))
     repel = _repulsion(noise, to_noise, shape)
 
     def write(block: Block) -> None:
@@ -210,20 +212,20 @@ def _repulsion(noise: Tensor, to_noise: Tensor, shape: Shape) -> Callable[[Tenso
 
 def _sums(values: Tensor, places: Tensor) -> Callable[[Tensor], Tensor]:
     """Return a function that gives the sums of values' rows at places by its weights, both (N, 2w + 1): (N, W)."""
-    index, first = places.flatten(), torch.arange(0, places.numel(), places.shape[1], device=places.device)
+    first = torch.arange(0, places.numel(), places.shape[1], dtype=places.dtype, device=places.device)
+    index = places.flatten()
     return lambda weights: torch.embedding_bag(values, index, first, per_sample_weights=weights.view(-1))[0]
 
 
-def _around(shape: Shape, device: torch.device) -> Tensor:
-    """Return for every token the places in the slab of those from w before to w after it: (T, 2w + 1)."""
-    window = torch.arange(2 * shape.window + 1, device=device)
-    return torch.arange(shape.tokens, device=device)[:, None] + window
+def _around(count: int, shape: Shape, device: torch.device) -> Tensor:
+    """Return 0 to 2w, 1 to 2w + 1, ..: for every token the places in the slab of those around it, (count, 2w + 1)."""
+    first = torch.arange(count, dtype=torch.int32, device=device)[:, None]
+    return first + torch.arange(2 * shape.window + 1, dtype=torch.int32, device=device)
 
 
-def _around_all(shape: Shape, device: torch.device) -> Tensor:
+def _tokens_around(shape: Shape, device: torch.device) -> Tensor:
     """Return for every place in the slab the tokens that have it around them, any where there is none: (slab, ..)."""
-    window = torch.arange(-2 * shape.window, 1, device=device)
-    return (torch.arange(shape.slab, device=device)[:, None] + window).clamp(0, shape.tokens - 1)
+    return _around(shape.slab, shape, device).sub_(2 * shape.window).clamp_(0, shape.tokens - 1)
 
 
 def _turned(like: Tensor, shape: Shape) -> tuple[Tensor, Callable[[], Tensor]]:
@@ -234,5 +236,5 @@ def _turned(like: Tensor, shape: Shape) -> tuple[Tensor, Callable[[], Tensor]]:
     reach, wide = 2 * shape.window, 2 * shape.window + 1
     held = like.new_zeros(shape.tokens + 2 * reach, wide)
     diagonals = held.as_strided((shape.slab, wide), (wide, wide - 1), reach)
-    turned = like.new_empty(diagonals.shape)
-    return held[reach : reach + shape.tokens], lambda: turned.copy_(diagonals)
+    whole = like.new_empty(diagonals.shape)
+    return held[reach : reach + shape.tokens], lambda: whole.copy_(diagonals)

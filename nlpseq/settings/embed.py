@@ -68,7 +68,8 @@ class EmbeddingConfig:
     shared_noise: int | None = setting(
         None,
         "Noise words that a group of tokens shares (256 of them for skip-gram, 128 for CBOW, or a smaller block), "
-        "weighted to count as `noise` for each pair; when absent about as many as the pairs of one token ask for.",
+        "weighted to count as `noise` for each pair; when absent about as many as the pairs of one token ask for, for "
+        "skip-gram half as many again.",
         low=1,
         high=10**6,
     )

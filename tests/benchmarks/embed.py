@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 import torch
 
 from nlpseq.batches import Ragged
+from nlpseq.nn.nce import BAND
 from nlpseq.settings import EmbeddingConfig
 from nlpseq.vector_scores import WordTest, evaluate, load_tests
 from nlpseq.vectors import Embeddings
@@ -113,10 +114,11 @@ def products() -> float:
 
 
 def flops(run: WordRun) -> float:
-    """What a step's products cost for each token: three with the band, three with the noise."""
+    """What a step's products and sums cost for each token: logits of a band (skip-gram), the sum of what is around a
+    token and of what goes there, three products with the noise."""
     shape = run.shape
-    band = 2 if shape.cbow else 3
-    return 2 * shape.width * (band * (shape.band + 2 * shape.window) + 3 * shape.shared)
+    logits = 0 if shape.cbow else BAND + 2 * shape.window
+    return 2 * shape.width * (logits + 2 * (2 * shape.window + 1) + 3 * shape.shared)
 
 
 def speeds(text: Text) -> None:
