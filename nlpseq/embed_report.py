@@ -115,7 +115,8 @@ def _told(found: Evaluation) -> dict[str, Score]:
 
 def scores_line(report: Report) -> str:
     """Return the scores in one line, as the command line prints them."""
-    return ", ".join(f"{name} {score.value:.4g}" for name, score in report.scores.items()) or "No scores."
+    none = "No scores: perplexity needs NCE and held-out text, the others a test whose words have vectors."
+    return ", ".join(f"{name} {score.value:.4g}" for name, score in report.scores.items()) or none
 
 
 def perplexities(held: Mapping[str, HeldOut], facts: Mapping[str, Any]) -> dict[str, Score]:

@@ -242,10 +242,13 @@ def test_two_trainings_in_one_folder(run, text: Path, tmp_path: Path):
     "options", [{"architecture": "cbow"}, {"objective": "negative"}, {"dynamic_window": False, "subsample": None}]
 )
 def test_other_settings_train_too(text: Path, tmp_path: Path, options: dict[str, object]):
-    found = train_embeddings(small(text, tmp_path / "m", epochs=0.5, **options))
+    said: list[str] = []
+    config = small(text, tmp_path / "m", epochs=0.5, **options)
+    found = train_embeddings(config, watch=lambda event: said.append(event.text))
     assert np.isfinite(found.vectors).all()
     scores = json.loads((tmp_path / "m" / "report.json").read_bytes())["scores"]
     assert ("perplexity" in scores) == (options.get("objective") != "negative")
+    assert any(text.startswith("No scores: perplexity needs NCE") for text in said) == (not scores)
 
 
 def test_the_unigram_yardstick_is_the_perplexity_of_the_words_shares(text: Path, tmp_path: Path):
