@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from conftest import state_folder
 
 from nlpseq import EmbedConfig, Embeddings, Interrupted, Tokenizer, WorkError, configure, loop, train_embeddings
@@ -391,29 +390,3 @@ def test_the_part_of_a_file_that_is_not_read_is_said(run, tmp_path):
     assert said in run(*words, "--out", tmp_path / "m").err
     assert "not read" not in run(*words, "--out", tmp_path / "n", "--splits", "all").err
     assert "not read" not in run(*words, "--out", tmp_path / "o", "--splits", "train,test").err
-
-
-@pytest.mark.parametrize(("asked", "used"), [(None, 1), (2, 2)])
-def test_steps_take_one_thread_unless_more_are_asked_for(text: Path, tmp_path: Path, asked, used):
-    seen = []
-
-    def look(event: loop.Event) -> None:
-        if event.kind == "saved":
-            seen.append(torch.get_num_threads())
-
-    before = torch.get_num_threads()
-    train_embeddings(small(text, tmp_path / "m", threads=asked, epochs=0.5), watch=look)
-    assert set(seen) == {used}
-    torch.set_num_threads(before)
-
-
-def test_a_text_that_gives_few_steps_is_told_of_smaller_ones(text: Path, tmp_path: Path):
-    def notes(**settings: object) -> str:
-        events: list[loop.Event] = []
-        train_embeddings(small(text, tmp_path / str(len(list(tmp_path.iterdir()))), **settings), watch=events.append)
-        return " ".join(event.text for event in events if event.kind == "note")
-
-    few = "At most 293 steps in all: a smaller --block and more --epochs suit so little text."
-    assert few in notes()
-    assert "steps in all" not in notes(block=128, epochs=1.0)
-    assert "steps in all" not in notes(max_steps=2)
