@@ -26,7 +26,7 @@ from nlpseq.word_draws import Chances, Stretch, draw
 __all__ = ["Crew", "Job", "Result", "Task", "blocks_of", "crew"]
 
 _TRAINING = 1  # what is drawn for, the first number of the seed
-_MEASURED = 32  # of so many blocks one is measured: a loss costs as much as a third of a step
+_MEASURED = 32  # of so many blocks one is measured: a loss costs two thirds of a step
 
 Crew = Callable[[list["Task"]], list["Result"]]
 
