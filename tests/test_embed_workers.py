@@ -1,4 +1,4 @@
-"""Workers and threads: Ctrl-C reaches all workers, and only the parent may end on it; one thread does the steps."""
+"""Several workers: Ctrl-C reaches them all, and only the parent may end on it; and what a small text is told."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
 from nlpseq import EmbedConfig, configure, train_embeddings
-from nlpseq.loop import Event
 
 
 @pytest.fixture
@@ -46,35 +44,14 @@ def test_ctrl_c_on_all_processes_saves_the_state(text: Path, tmp_path: Path):
     assert any((tmp_path / "m").glob("resume/*/state.pt"))
 
 
-def trained(text: Path, out: Path, **settings: object) -> tuple[str, set[int]]:
-    """Return what is noted, and how many threads there are where the state is saved."""
-    said, threads = [], set()
-
-    def watch(event: Event) -> None:
-        if event.kind == "note":
-            said.append(event.text)
-        if event.kind == "saved":
-            threads.add(torch.get_num_threads())
-
-    small = {"embed_size": 8, "epochs": 1.0, "device": "cpu", "save_minutes": 0.0}
-    before = torch.get_num_threads()
-    try:
-        train_embeddings(configure(EmbedConfig, corpus=str(text), out=str(out), **(small | settings)), watch=watch)
-    finally:
-        torch.set_num_threads(before)
-    return " ".join(said), threads
-
-
-@pytest.mark.parametrize(("asked", "used"), [(None, 1), (2, 2)])
-def test_one_thread_does_the_steps_unless_more_are_asked_for(text: Path, tmp_path: Path, asked, used):
-    torch.set_num_threads(2)
-    assert trained(text, tmp_path / "m", threads=asked)[1] == {used}
-
-
 @pytest.mark.parametrize(
     ("settings", "steps"),
     [({}, "At most 53 steps in all: a smaller --block"), ({"block": 32}, ""), ({"max_steps": 2}, "")],
 )
 def test_a_text_that_gives_few_steps_is_told_of_smaller_ones(text: Path, tmp_path: Path, settings, steps):
-    said, _ = trained(text, tmp_path / "m", **settings)
-    assert (steps in said) if steps else ("steps in all" not in said)
+    said: list[str] = []
+    config = configure(
+        EmbedConfig, corpus=str(text), out=str(tmp_path / "m"), **({"embed_size": 8, "epochs": 1.0} | settings)
+    )
+    train_embeddings(config, watch=lambda event: said.append(event.text))
+    assert any(line.startswith(steps or "At most") for line in said) == bool(steps)

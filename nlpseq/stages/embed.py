@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import mmap
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,8 +83,7 @@ def _train(config: EmbedConfig, folder: Path, wanted: Mapping[str, Any], *, devi
     if run.total < _FEW * run.shape.tokens and config.model.max_steps is None:
         most = math.ceil(run.total / run.shape.tokens)
         watch(Event("note", f"At most {most:,} steps in all: a smaller --block and more --epochs suit so little text."))
-    with _threads(config.compute.threads or 1):
-        _fit(run, stream.train, state=state, word=noun(wanted), watch=watch)
+    _fit(run, stream.train, state=state, word=noun(wanted), watch=watch)
     facts = {
         "corpus": source.corpus.name,
         "columns": list(source.columns),
@@ -99,19 +97,6 @@ def _train(config: EmbedConfig, folder: Path, wanted: Mapping[str, Any], *, devi
         "fingerprint": dict(wanted),
     }
     _finish(_Work(config, source, stream, facts), run, folder, state=state, watch=watch)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Let so many threads do the steps, which are too small to gain by several: at blocks of 128 two take 2.5 times as
-    long as one, and at the default a quarter longer.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class _Work(NamedTuple):
