@@ -25,7 +25,7 @@ __all__ = ["HeldOut", "WordRun", "WordStep", "begin_words", "fit_words", "held_o
 
 _CONTEXTS = 4096  # of the held-out text that are normalised over the whole vocabulary
 _EACH = 16  # stretches for each of several workers before all wait for the last: state is whole then
-_LOGITS = 1 << 24  # logits held at once there: over 32 MiB, which glibc gives back; of smaller ones its heap keeps 470 MB
+_LOGITS = 1 << 24  # logits held at once there: over 32 MiB, which glibc gives back at once; its heap kept 470 MB
 _VECTORS, _HELD_OUT = 0, 2  # what is drawn for, the first number of each seed; 1 is training, in word_work
 
 
