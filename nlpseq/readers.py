@@ -33,6 +33,8 @@ __all__ = [
     "parallel_table",
 ]
 
+_READ = 1 << 20  # bytes read of a Parquet file at a time
+
 Row = dict[str, Any]
 
 
@@ -143,7 +145,8 @@ def parquet_table(path: Path, wanted: Sequence[str] | None, labels: Mapping[str,
     def scan() -> Iterator[Record]:
         number = 0
         try:
-            with pq.ParquetFile(path) as file:
+            # Arrow would keep all that it has read ahead (its issue 39808), and hold a row group whole
+            with pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ) as file:
                 for batch in file.iter_batches(batch_size=1024, columns=list(columns)):
                     for row in batch.to_pylist():
                         number += 1

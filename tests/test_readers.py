@@ -1,4 +1,5 @@
 import gzip
+import random
 import sys
 import time
 
@@ -100,6 +101,19 @@ def test_parquet_streams_and_names_labels(tmp_path):
         {"tags": ["B"], "label": None, "text": "b"},
     ]
     assert rows(parquet_table(tmp_path / "a.parquet", ("text",), labels)) == [{"text": "a"}, {"text": "b"}]
+
+
+@pytest.mark.parametrize("group", [500, 20_000])
+def test_parquet_of_any_length_takes_the_same_memory(tmp_path, group):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    data = {"text": [random.Random(row).randbytes(250).hex() for row in range(20_000)]}  # 10 MB
+    pq.write_table(pa.table(data), tmp_path / "a.parquet", row_group_size=group)
+    before = pa.total_allocated_bytes()
+    held = [pa.total_allocated_bytes() - before for _ in parquet_table(tmp_path / "a.parquet", None).scan()]
+    assert len(held) == 20_000
+    assert max(held) < 5e6
 
 
 def test_damaged_parquet(tmp_path):
