@@ -22,6 +22,7 @@ from nlpseq.readers import (
     Table,
     fault,
     file_format,
+    joined_table,
     memory_table,
     open_table,
     parallel_table,
@@ -124,9 +125,10 @@ def load_corpus(name_or_path: str | Path, *, columns: Sequence[str] | None = Non
     """Return a corpus: from a path of yours, else its grammar, the local mirror, what was fetched, the card's source.
 
     name_or_path: a file (.parquet .tsv .csv .jsonl .txt .conll, each also with .gz), a folder with any of train.*,
-    validation.* (or dev.*, valid.*, val.*) and test.* (train.* alone is cut as a single file is), the prefix of
-    parallel files (`data/mine` for data/mine.en and data/mine.fr; in a folder train.en, train.fr …), or the name of a
-    card. The mirror is ``$NLPSEQ_CORPORA/<name>/<split>.parquet``. A path wins over a name if it exists, and nothing
+    validation.* (or dev.*, valid.*, val.*) and test.* (train.* alone is cut as a single file is), a folder of files of
+    one format, which are read one after the other in the order of their names and cut as a single file is, the prefix
+    of parallel files (`data/mine` for data/mine.en and data/mine.fr; in a folder train.en, train.fr …), or the name of
+    a card. The mirror is ``$NLPSEQ_CORPORA/<name>/<split>.parquet``. A path wins over a name if it exists, and nothing
     over the grammar of an embedded corpus.
     columns: what rows shall hold, and, in a single file that is cut into splits, first the column whose text decides;
     all columns where None. All digits: the file has no header line and these are its 1-based column numbers.
@@ -190,7 +192,7 @@ def _cut(name: str, table: Table, columns: Sequence[str] | None, told: Told) -> 
 
 
 def _folder(folder: Path, columns: Sequence[str] | None, told: Told) -> Corpus:
-    """Read a folder of splits; where there is only a train file it is cut as a single file is."""
+    """Read a folder of splits, or of files of one format; these, and a train file alone, are cut as a single file."""
     groups: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
         stem, _, ending = path.name.removesuffix(".gz").partition(".")
@@ -198,8 +200,12 @@ def _folder(folder: Path, columns: Sequence[str] | None, told: Told) -> Corpus:
         if path.is_file() and ending and (name in PARTS or name.startswith("test")):
             groups.setdefault(name, []).append(path)
     if not groups:
-        held = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
-        must = "hold train.*, validation.* or test.*"
+        shown = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        formats = {file_format(path) if path.is_file() else None for path in shown}
+        if len(formats) == 1 and None not in formats:
+            return _cut(folder.name, joined_table(shown, columns), columns, told)
+        held = ", ".join(path.name for path in shown[:5]) or "nothing"
+        must = "hold train.*, validation.* or test.*, or files of one format alone"
         raise fault(folder, must, f"holds {held}", f"formats: {' '.join(FORMATS)} or one file per language")
     tables = {name: _group_table(folder, name, files, columns) for name, files in groups.items()}
     if list(tables) == ["train"]:

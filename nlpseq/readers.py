@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BufferedIOBase
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ __all__ = [
     "column_names",
     "fault",
     "file_format",
+    "joined_table",
     "memory_table",
     "open_table",
     "parallel_table",
@@ -158,6 +159,21 @@ def parquet_table(path: Path, wanted: Sequence[str] | None, labels: Mapping[str,
             yield Record(number + 1, fault(path.name, "be a whole Parquet file", "is damaged", place))
 
     return Table(str(path), columns, scan, rows, "row")
+
+
+def joined_table(files: Sequence[Path], wanted: Sequence[str] | None = None) -> Table:
+    """Return the rows of one or more files, one file after the other, such as the shards of a large corpus.
+
+    All must have the columns of the first. Raises CorpusError as `open_table` does.
+    """
+    first = open_table(files[0], wanted)
+    tables = [first, *(open_table(file, first.columns) for file in files[1:])]
+
+    def scan() -> Iterator[Record]:
+        rows = chain.from_iterable(table.scan() for table in tables)
+        return (Record(number, record.row) for number, record in enumerate(rows, 1))
+
+    return Table(str(files[0].parent), first.columns, scan, unit="row")
 
 
 def pick(wanted: Sequence[str] | None, present: tuple[str, ...], where: str, *, hint: str = "") -> tuple[str, ...]:
