@@ -1,14 +1,16 @@
-"""Work in steps of a few rows, side by side on the processor's cores."""
+"""The processor's cores: how many there are to use, and work in steps of a few rows, side by side on them."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from threading import Barrier, Thread
 from typing import TypeVar
 
 import torch
 
-__all__ = ["side_by_side"]
+__all__ = ["side_by_side", "usable_cores"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -67,3 +69,13 @@ def side_by_side(
     if faults:
         raise faults[0]
     return [results[place] for place in range(len(items))]
+
+
+def usable_cores() -> int:
+    """Return the cores that this process may use: by affinity, and by the quota of a container."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(cores, int(quota) // int(period)))
+    except (OSError, ValueError):  # no container, or one without a quota ("max")
+        return cores

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -27,6 +26,7 @@ from torch import Tensor, distributed, nn
 from nlpseq.batches import Plan
 from nlpseq.errors import UsageError, sentence
 from nlpseq.settings import TrainingConfig
+from nlpseq.threads import usable_cores
 
 __all__ = [
     "Carrying",
@@ -227,16 +227,6 @@ def keep_memory() -> None:
 
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of malloc.h
-
-
-def usable_cores() -> int:
-    """Return the cores that this process may use: by affinity, and by the quota of a container."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(cores, int(quota) // int(period)))
-    except (OSError, ValueError):  # no container, or one without a quota ("max")
-        return cores
 
 
 def begin(

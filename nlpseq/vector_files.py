@@ -94,8 +94,7 @@ def read_vectors(path: str | Path) -> WordVectors:
         found = "is a folder" if path.is_dir() else f"cannot be read: {getattr(error, 'strerror', None) or error}"
         raise fault(path.name, "be a whole file of word vectors", found, path) from None
     if layout.words is not None and len(names) != layout.words:
-        found = f"holds {len(names):,}"
-        raise fault(path.name, f"hold {layout.words:,} words, as its header says", found, path)
+        raise fault(path.name, f"hold {layout.words:,} words, as its header says", f"holds {len(names):,}", path)
     vectors = np.frombuffer(numbers, np.float32).reshape(-1, layout.size)
     places: dict[str, int] = {}
     for place, name in enumerate(names):
@@ -129,6 +128,8 @@ def _layout(path: Path, head: bytes) -> _Layout:
     if len(head) == _BLOCK:
         head = head[: head.rfind(b"\n") + 1] or head
     rows = [row for row in head.split(b"\n", _GUESSED)[:_GUESSED] if row.strip()]
+    if all(b"\t" in row and _NUMBER.fullmatch(row.partition(b"\t")[0]) for row in rows):
+        raise fault(path.name, must, "has numbers alone (a projector's words stand in its metadata.tsv)", path)
     sizes = Counter(len(row.split()) - (row[:1] != b" ") for row in rows)  # before a space stands the empty word
     most = max(sizes.values())
     size = min(size for size, rows in sizes.items() if rows == most)  # spaces in words only ever make a row longer
@@ -326,6 +327,8 @@ def write_vectors(
 def check_target(path: str | Path, *, format: Format, replace: bool) -> list[Path]:
     """Return the files that `write_vectors` would write; raises UsageError for one that is there, unless `replace`."""
     path = Path(path)
+    if format == "tsv" and path.is_file():
+        raise UsageError(sentence("out", "be a folder for tsv", "a file", str(path), quote=False))
     targets = [path / "vectors.tsv", path / "metadata.tsv"] if format == "tsv" else [path]
     for target in targets:
         if target.is_dir() or (target.exists() and not replace):
@@ -341,8 +344,7 @@ def _check_words(names: Sequence[str], words: Sequence[str], format: Format) -> 
         if breaking.search(name):
             raise UsageError(sentence("words", f"be such as {format} can hold", repr(name), quote=False))
     if format == "glove" and names[0].startswith("\ufeff"):
-        must = "not begin with a byte order mark where a file does"
-        raise UsageError(sentence("words", must, repr(names[0]), quote=False))
+        raise UsageError(sentence("words", "not begin with a byte order mark", repr(names[0]), quote=False))
     if len(set(names)) < len(names):
         twice, _ = Counter(names).most_common(1)[0]
         alike = " and ".join(f'"{word}"' for name, word in zip(names, words, strict=True) if name == twice)
@@ -390,9 +392,8 @@ def _written(targets: Sequence[Path]) -> Iterator[Sequence[BufferedIOBase]]:
         for part, path in zip(parts, targets, strict=True):
             os.replace(part, path)
     except OSError as error:
-        raise WorkError(
-            sentence(str(targets[0]), "be written whole", error.strerror or str(error), quote=False)
-        ) from None
+        found = error.strerror or str(error)
+        raise WorkError(sentence(str(targets[0]), "be written whole", found, quote=False)) from None
     finally:
         for part in parts:
             with suppress(OSError):

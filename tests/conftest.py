@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
     """A process of tests for each core that this one may use, which in a container may be fewer than there are."""
-    from nlpseq.training import usable_cores
+    from nlpseq.threads import usable_cores
 
     return usable_cores()
 

@@ -40,7 +40,11 @@ from nlpseq.settings import WordsConfig
         ),
         (lines(50, 1), {"tokenizer": "nope"}, "`nope` must be the folder of a finished model, but is no folder."),
         (lines(50, 1), {"tokenizer": "nope", "max_words": 9}, "`max_words` must be left out where tokenizer is given"),
-        (lines(50, 1), {"final_rate": 0.5}, "`final_rate` must be at most learning_rate, but is 0.5"),
+        (
+            lines(50, 1),
+            {"learning_rate": 1e-5},
+            "`final_rate` must be at most the learning rate at the start (1e-05, learning_rate), but is 0.0001",
+        ),
         (lines(50, 1), {"text": "text", "source": "en"}, "`text` must be absent where source or target is given"),
     ],
 )
@@ -71,3 +75,14 @@ def test_a_refused_run_leaves_a_foreign_folder_as_it_was(run, tmp_path: Path):
     outcome = run(*words(text, tmp_path / "mine"))
     assert (outcome.code, len(outcome.sentences)) == (2, 1)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
+
+
+def test_a_damaged_folder_is_not_said_to_be_finished(run, tmp_path: Path):
+    (tmp_path / "mine.txt").write_text(lines(50, 1))
+    command = words(tmp_path / "mine.txt", tmp_path / "m")
+    assert run(*command).code == 0
+    (vectors,) = (tmp_path / "m").rglob("vectors-*.safetensors")
+    vectors.write_bytes(vectors.read_bytes()[:-1])
+    outcome = run(*command)
+    assert (outcome.code, "nothing to do" in outcome.err) == (2, False)
+    assert "finished" not in outcome.sentences[0]

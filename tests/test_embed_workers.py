@@ -1,4 +1,4 @@
-"""Several workers: Ctrl-C reaches them all, and only the parent may end on it; and what a small text is told."""
+"""Several workers: Ctrl-C reaches them all, and only the parent may end on it; and what is said before a training."""
 
 from __future__ import annotations
 
@@ -55,3 +55,12 @@ def test_a_text_that_gives_few_steps_is_told_of_smaller_ones(text: Path, tmp_pat
     )
     train_embeddings(config, watch=lambda event: said.append(event.text))
     assert any(line.startswith(steps or "At most") for line in said) == bool(steps)
+
+
+def test_more_workers_than_cores_are_said(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("nlpseq.stages.embed.usable_cores", lambda: 1)
+    said: list[str] = []
+    settings = {"embed_size": 8, "max_steps": 2, "workers": 2}
+    config = configure(EmbedConfig, corpus=str(text), out=str(tmp_path / "m"), **settings)
+    train_embeddings(config, watch=lambda event: said.append(event.text))
+    assert "More workers (2) than cores (1) are no faster." in said

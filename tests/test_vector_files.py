@@ -122,7 +122,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_word(tmp_path: Path, head: by
 
 
 def test_a_first_word_that_would_be_read_as_a_byte_order_mark_is_refused(tmp_path: Path):
-    with pytest.raises(UsageError, match="`words` must not begin with a byte order mark where a file does, but is '"):
+    with pytest.raises(UsageError, match="`words` must not begin with a byte order mark, but is '"):
         write_vectors(tmp_path / "v", ["\ufeffa", "b"], numbers(2), format="glove")
     assert not (tmp_path / "v").exists()
     for kind in ("word2vec", BINARY):
@@ -275,6 +275,8 @@ def test_tables_for_the_projector(tmp_path: Path):
     assert (tmp_path / "p" / "metadata.tsv").read_text() == "New York\nb\n"  # one column has no header there
     write_vectors(tmp_path / "q", ["a", "b"], numbers(2), format="tsv", counts=[5, 3])
     assert (tmp_path / "q" / "metadata.tsv").read_text() == "word\tcount\na\t5\nb\t3\n"
+    with pytest.raises(CorpusError, match=r"has numbers alone \(a projector's words stand in its metadata\.tsv\)"):
+        read_vectors(tmp_path / "q" / "vectors.tsv")
     with pytest.raises(UsageError, match="be such as tsv can hold"):
         write_vectors(tmp_path / "r", ["a\tb"], numbers(1), format="tsv")
 

@@ -59,7 +59,7 @@ def _opened(model: str | None, vectors: str | None) -> Embeddings:
         raise UsageError(sentence("model", "be left out with --vectors", model, "option --model"))
     embeddings = Embeddings.load(str(model or vectors))
     if repeated := embeddings.facts.get("repeated"):
-        say(f"warning: {repeated:,} rows of {model or vectors} repeat an earlier word and were left out")
+        say(f"warning: rows of {model or vectors} that repeat an earlier word were left out: {repeated:,}")
     return embeddings
 
 
@@ -115,9 +115,13 @@ def answer_analogies(
 ) -> None:
     """Print what answers "a is to b as c is to …", for three words, or three on each line of standard input.
 
+    Words that hold spaces are arguments of their own, or stand apart by tabs.
+
     A word without a vector as it is may have one in lowercase, or as [NUM] or [URL]. For a line without an answer an
     empty line is printed, the reason goes to standard error, and the exit code at the end is 1.
     """
+    if len(texts) == 1:  # "man king woman", as on a line
+        texts = tuple(texts[0].split())
     if texts:
         _three(texts)
     embeddings = _opened(model, vectors)
@@ -165,14 +169,13 @@ def _row(cells: Sequence[object]) -> str:
 
 
 @embed.command("join")
-@click.argument("first", metavar="DIR|FILE|CORPUS")
-@click.argument("others", metavar="DIR|FILE|CORPUS...", nargs=-1, required=True)
+@click.argument("parts", metavar="DIR|FILE|CORPUS DIR|FILE|CORPUS...", nargs=-1)
 @click.option(
     "--format", default="word2vec-binary", show_default=True, type=click.Choice(_FORMATS[:3]), help="Of the file."
 )
 @click.option("--out", required=True, metavar="FILE", help="File (gzipped if it ends in .gz).")
 @click.option("--replace", is_flag=True, help="Replace a file that is there.")
-def join_vectors(first: str, others: tuple[str, ...], *, format: Any, out: str, replace: bool) -> None:
+def join_vectors(parts: tuple[str, ...], *, format: Any, out: str, replace: bool) -> None:
     """Write several vectors side by side, as one file for --embeddings.
 
     Each is a folder of trained vectors, a file, or a corpus that is one. A word takes from each its own vector, else
@@ -181,9 +184,11 @@ def join_vectors(first: str, others: tuple[str, ...], *, format: Any, out: str, 
     from nlpseq.vector_files import check_target
     from nlpseq.vectors import Embeddings
 
+    if len(parts) < 2:
+        raise UsageError(sentence("vectors", "be two or more to be joined", " ".join(parts) or "absent", quote=False))
     check_target(out, format=format, replace=replace)  # reading large vectors takes long
-    embeddings = Embeddings.join([_opened(part, None) for part in (first, *others)])
-    for part, facts in zip((first, *others), embeddings.facts["joined"], strict=True):
+    embeddings = Embeddings.join([_opened(part, None) for part in parts])
+    for part, facts in zip(parts, embeddings.facts["joined"], strict=True):
         scaled = f"scaled by {facts['scaled']:.3g}"
         say(f"{part}: {facts['words']:,} of {len(embeddings):,} words, {facts['size']:,} numbers each, {scaled}.")
     _export(embeddings, out, format=format, replace=replace)

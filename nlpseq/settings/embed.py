@@ -121,7 +121,8 @@ class EmbedConfig:
         if self.text and (self.pair.source or self.pair.target):
             yield sentence("text", "be absent where source or target is given", self.text)
         if self.model.final_rate > self.model.first_rate:
-            yield sentence("final_rate", "be at most learning_rate", self.model.final_rate)
+            must = f"be at most the learning rate at the start ({self.model.first_rate:g}, learning_rate)"
+            yield sentence("final_rate", must, self.model.final_rate)
         for item in settings_of(WordsConfig) if self.tokenizer else ():
             if (value := getattr(self.words, item.name)) != item.default:
                 yield sentence(item.name, "be left out where tokenizer is given, which has its own settings", value)

@@ -23,6 +23,7 @@ from nlpseq.errors import Interrupted, WorkError, sentence
 from nlpseq.loop import Event, Log, Watch, save_state, signals, take_up, unwatched
 from nlpseq.report import write
 from nlpseq.settings import EmbedConfig
+from nlpseq.threads import usable_cores
 from nlpseq.training import World, choose_device, set_threads
 from nlpseq.vectors import STAGE, Embeddings, StoredVectors, to_files
 from nlpseq.word_stream import Source, WordStream, open_source, prepare_stream
@@ -53,9 +54,10 @@ def train_embeddings(config: EmbedConfig, *, watch: Watch = unwatched) -> Embedd
         if not done:
             _train(config, folder, wanted, device=device, watch=watch)
         folders.release(folder, wanted)
+        embeddings = Embeddings.load(folder)
         report = f"The report is {folder / 'report.html'}."
         watch(Event("note", f"{folder} holds this very run, finished; nothing to do." if done else report))
-        return Embeddings.load(folder)
+        return embeddings
 
 
 def _wanted(config: EmbedConfig) -> dict[str, Any]:
@@ -83,6 +85,8 @@ def _train(config: EmbedConfig, folder: Path, wanted: Mapping[str, Any], *, devi
     if run.total < _FEW * run.shape.tokens and config.model.max_steps is None:
         most = math.ceil(run.total / run.shape.tokens)
         watch(Event("note", f"At most {most:,} steps in all: a smaller --block and more --epochs suit so little text."))
+    if (workers := config.model.workers) > (cores := usable_cores()):
+        watch(Event("note", f"More workers ({workers}) than cores ({cores}) are no faster."))
     _fit(run, stream.train, state=state, word=noun(wanted), watch=watch)
     facts = {
         "corpus": source.corpus.name,

@@ -54,8 +54,8 @@ def train_tokenizer(config: TokenizeConfig, *, watch: Watch = unwatched) -> Toke
     wanted = folders.fingerprint(config, corpus=folders.stamp(corpus_path(str(config.run.corpus), columns=asked)))
     with folders.held(folder):
         if folders.finished(folder, STAGE, wanted=wanted, replace=config.run.replace):
-            watch(Event("note", f"{folder} holds this very run, finished; nothing to do."))
             tokenizer = Tokenizer.load(folder)
+            watch(Event("note", f"{folder} holds this very run, finished; nothing to do."))
         else:
             tokenizer = _train(config, folder, wanted, watch=watch)
         folders.release(folder, wanted)
