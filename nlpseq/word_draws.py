@@ -98,7 +98,7 @@ def block_shape(config: EmbeddingConfig, width: int) -> Shape:
     tokens = -(-step // whole) * whole
     cbow = config.architecture == "cbow"
     asked = config.noise * (1 if cbow else config.window + 1 if config.dynamic_window else 2 * config.window)
-    shared = config.shared_noise or -(-asked * (2 if cbow else 3) // 16) * 8
+    shared = config.shared_noise or -(-asked * (1 if cbow else 2) // 8) * 8
     passage = passage if cut else tokens
     return Shape(tokens, config.window, passage, group, shared, config.embed_size, width, cbow)
 

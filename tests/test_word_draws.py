@@ -44,7 +44,7 @@ def test_blocks_are_whole_bands_groups_and_passages(architecture, block, window)
     assert step <= shape.tokens < step + (shape.passage if shape.passage < shape.tokens else shape.group)
     assert shape.group < step + 16
     assert (shape.tokens % shape.group, shape.group % BAND) == (0, 0)
-    asked = 5 * (1 if shape.cbow else window + 1) * (1 if shape.cbow else 1.5)
+    asked = 5 * (1 if shape.cbow else window + 1) * (1 if shape.cbow else 2)
     assert asked <= shape.shared < asked + 8
     assert (shape.tokens % shape.passage, shape.passage % shape.group) == (0, 0)
     assert shape.passage == shape.tokens or shape.passage >= max(100, 25 * window)

@@ -69,7 +69,7 @@ class EmbeddingConfig:
         None,
         "Noise words that a group of tokens shares (256 of them for skip-gram, 128 for CBOW, or a smaller block), "
         "weighted to count as `noise` for each pair; when absent about as many as the pairs of one token ask for, for "
-        "skip-gram half as many again.",
+        "skip-gram twice as many.",
         low=1,
         high=10**6,
     )
