@@ -208,7 +208,7 @@ def test_evaluate_leaves_the_report_of_the_training_alone(run, trained, model):
 @pytest.mark.parametrize("stage", ["tokenize", "translate"])
 def test_check_finds_what_is_wrong_with_the_settings_and_does_nothing_else(run, tmp_path, stage):
     words = (stage, "train", "--corpus", "phrasebook", "--out", tmp_path / "m", "--check")
-    assert run(*words) == (0, "", "The settings hold; nothing was read or trained.\n")
+    assert run(*words) == (0, "The settings hold; nothing was read or trained.\n", "")
     outcome = run(*words, "--vocab-size", "few")
     assert (outcome.code, len(outcome.sentences)) == (2, 1)
     assert list(tmp_path.iterdir()) == []

@@ -94,7 +94,7 @@ def run_training(
     """
     config: Any = configure(cls, recipe=recipe, **given(options))
     if check:
-        say("The settings hold; nothing was read or trained.")
+        print_lines(["The settings hold; nothing was read or trained."])
         return
     module, _, name = home.partition(":")
     try:

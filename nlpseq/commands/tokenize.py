@@ -29,7 +29,7 @@ def train_tokenizer(recipe: str | None, *, check: bool, **options: Any) -> None:
     """Learn a tokeniser from the training split of a corpus."""
     config = configure(TokenizeConfig, recipe=recipe, **given(options))
     if check:
-        say("The settings hold; nothing was read or trained.")
+        print_lines(["The settings hold; nothing was read or trained."])
         return
     with training():
         from nlpseq.stages.tokenize import train_tokenizer

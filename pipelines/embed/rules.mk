@@ -16,7 +16,7 @@ help::
 
 $(EMBEDDINGS).settings: export SETTINGS = $(EMBED_SETTINGS)
 $(EMBEDDINGS).settings: $(call changed,$(EMBEDDINGS).settings,$(EMBED_SETTINGS)) | $(SETUP)
-	@$(EMBED_TRAIN) --check
+	@$(EMBED_TRAIN) --check > /dev/null
 	$(write_settings)
 
 .PRECIOUS: $(EMBEDDINGS)/manifest.json

@@ -15,7 +15,7 @@ help::
 
 $(LANGUAGE_MODEL).settings: export SETTINGS = $(LM_SETTINGS)
 $(LANGUAGE_MODEL).settings: $(call changed,$(LANGUAGE_MODEL).settings,$(LM_SETTINGS)) | $(SETUP)
-	@$(LM_TRAIN) --check
+	@$(LM_TRAIN) --check > /dev/null
 	$(write_settings)
 
 .PRECIOUS: $(LANGUAGE_MODEL)/manifest.json

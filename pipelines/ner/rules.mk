@@ -19,7 +19,7 @@ help::
 
 $(TAGGER).settings: export SETTINGS = $(NER_SETTINGS)
 $(TAGGER).settings: $(call changed,$(TAGGER).settings,$(NER_SETTINGS)) | $(SETUP)
-	@$(NER_TRAIN) --check
+	@$(NER_TRAIN) --check > /dev/null
 	$(write_settings)
 
 .PRECIOUS: $(TAGGER)/manifest.json

@@ -21,7 +21,7 @@ help::
 $(CLASSIFIER).settings: export SETTINGS = $(SENTIMENT_SETTINGS)
 # Checked before anything is made: a slip in SENTIMENT_OPTIONS shall not wait for the vectors.
 $(CLASSIFIER).settings: $(call changed,$(CLASSIFIER).settings,$(SENTIMENT_SETTINGS)) | $(SETUP)
-	@$(SENTIMENT_TRAIN) --check
+	@$(SENTIMENT_TRAIN) --check > /dev/null
 	$(write_settings)
 
 .PRECIOUS: $(CLASSIFIER)/manifest.json

@@ -12,7 +12,7 @@ help::
 
 $(TOKENIZER).settings: export SETTINGS = $(TOKENIZE_SETTINGS)
 $(TOKENIZER).settings: $(call changed,$(TOKENIZER).settings,$(TOKENIZE_SETTINGS)) | $(SETUP)
-	@$(TOKENIZE_TRAIN) --check
+	@$(TOKENIZE_TRAIN) --check > /dev/null
 	$(write_settings)
 
 # nlpseq writes the manifest last and whole, so it is kept whenever it is there, even when make is interrupted.

@@ -26,7 +26,7 @@ help::
 
 $(PAIR_VECTORS).settings: export SETTINGS = $(PAIR_VECTORS_SETTINGS)
 $(PAIR_VECTORS).settings: $(call changed,$(PAIR_VECTORS).settings,$(PAIR_VECTORS_SETTINGS)) | $(SETUP)
-	@$(PAIR_VECTORS_TRAIN) --check
+	@$(PAIR_VECTORS_TRAIN) --check > /dev/null
 	$(write_settings)
 
 .PRECIOUS: $(PAIR_VECTORS)/manifest.json
@@ -36,7 +36,7 @@ $(PAIR_VECTORS)/manifest.json: $(PAIR_VECTORS).settings $(TOKENIZER)/manifest.js
 $(TRANSLATOR).settings: export SETTINGS = $(TRANSLATE_SETTINGS)
 # Checked before anything is made: a slip in OPTIONS shall not wait for the tokeniser.
 $(TRANSLATOR).settings: $(call changed,$(TRANSLATOR).settings,$(TRANSLATE_SETTINGS)) | $(SETUP)
-	@$(TRANSLATE_TRAIN) --check
+	@$(TRANSLATE_TRAIN) --check > /dev/null
 	$(write_settings)
 
 # Training ends with the scores of the test split, before it writes the manifest: one output, and it stands for all.
