@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -29,9 +30,22 @@ from nlpseq.readers import (
     parquet_table,
 )
 
-__all__ = ["Corpus", "Split", "catalogue", "corpus_file", "corpus_path", "corpus_version", "load_corpus", "text_hash"]
+__all__ = [
+    "Corpus",
+    "Split",
+    "catalogue",
+    "corpus_file",
+    "corpus_path",
+    "corpus_version",
+    "is_document",
+    "load_corpus",
+    "text_hash",
+]
 
 _ALIASES = {"valid": "validation", "dev": "validation", "val": "validation"}
+_FURTHER_TEST = re.compile(r"test[_\W\d].*")  # test_2016, and no testament
+_SHARD = re.compile(r"-\d+-of-\d+$")
+_DOCUMENTS = {"readme", "license", "licence", "copying", "notice", "citation", "changelog", "authors", "contributing"}
 
 
 @dataclass(frozen=True)
@@ -124,12 +138,14 @@ class Corpus:
 def load_corpus(name_or_path: str | Path, *, columns: Sequence[str] | None = None, told: Told = untold) -> Corpus:
     """Return a corpus: from a path of yours, else its grammar, the local mirror, what was fetched, the card's source.
 
-    name_or_path: a file (.parquet .tsv .csv .jsonl .txt .conll, each also with .gz), a folder with any of train.*,
-    validation.* (or dev.*, valid.*, val.*) and test.* (train.* alone is cut as a single file is), a folder of files of
-    one format, which are read one after the other in the order of their names and cut as a single file is, the prefix
-    of parallel files (`data/mine` for data/mine.en and data/mine.fr; in a folder train.en, train.fr …), or the name of
-    a card. The mirror is ``$NLPSEQ_CORPORA/<name>/<split>.parquet``. A path wins over a name if it exists, and nothing
-    over the grammar of an embedded corpus.
+    name_or_path: a file (.parquet .tsv .csv .jsonl .txt .conll, each also with .gz); a folder with any of train.*,
+    validation.* (or dev.*, valid.*, val.*) and test.*, or shards of them (train-00000-of-00002.parquet), of which
+    train.* alone is cut as a single file is, and nothing else that lies there is read; a folder of files of one format,
+    which are read one after the other in the order of their names and cut as a single file is (README, LICENSE and the
+    like, and what begins with . or _, are left out); the prefix of parallel files (`data/mine` for data/mine.en and
+    data/mine.fr; in a folder train.en, train.fr …); or the name of a card. The mirror is
+    ``$NLPSEQ_CORPORA/<name>/<split>.parquet``. A path wins over a name if it exists, and nothing over the grammar of an
+    embedded corpus.
     columns: what rows shall hold, and, in a single file that is cut into splits, first the column whose text decides;
     all columns where None. All digits: the file has no header line and these are its 1-based column numbers.
     told: is told how many rows have been read while a single file is cut, which happens when a split is first used.
@@ -144,7 +160,7 @@ def load_corpus(name_or_path: str | Path, *, columns: Sequence[str] | None = Non
     if files := _parallel_files(path, columns):
         return _cut(path.name, parallel_table(files, columns), columns, told)
     if _is_a_path(text):
-        must = "be a file, a folder of splits or the prefix of parallel files"
+        must = "be a file, a folder of files, or the prefix of parallel files"
         raise fault(text, must, "nothing is there", f"looked in {path.parent.resolve()}")
     return _named(text, columns)
 
@@ -193,36 +209,54 @@ def _cut(name: str, table: Table, columns: Sequence[str] | None, told: Told) -> 
 
 def _folder(folder: Path, columns: Sequence[str] | None, told: Told) -> Corpus:
     """Read a folder of splits, or of files of one format; these, and a train file alone, are cut as a single file."""
+    shown = sorted(path for path in folder.iterdir() if path.name[0] not in "._" and not is_document(path))
     groups: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
-        stem, _, ending = path.name.removesuffix(".gz").partition(".")
+    for path in shown:
+        ending = path.name.removesuffix(".gz").partition(".")[2]
+        stem = _SHARD.sub("", _stem(path))
         name = _ALIASES.get(stem, stem)
-        if path.is_file() and ending and (name in PARTS or name.startswith("test")):
+        if path.is_file() and ending and (name in PARTS or _FURTHER_TEST.fullmatch(name)):
             groups.setdefault(name, []).append(path)
+    own = folder.absolute().name
     if not groups:
-        shown = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-        formats = {file_format(path) if path.is_file() else None for path in shown}
-        if len(formats) == 1 and None not in formats:
-            return _cut(folder.name, joined_table(shown, columns), columns, told)
-        held = ", ".join(path.name for path in shown[:5]) or "nothing"
+        if _are_shards(shown):
+            return _cut(own, joined_table(shown, columns), columns, told)
+        strangers = [path.name for path in shown if not file_format(path)]
+        held = ", ".join(dict.fromkeys([*strangers[:4], *(path.name for path in shown[:5])])) or "nothing"
         must = "hold train.*, validation.* or test.*, or files of one format alone"
         raise fault(folder, must, f"holds {held}", f"formats: {' '.join(FORMATS)} or one file per language")
     tables = {name: _group_table(folder, name, files, columns) for name, files in groups.items()}
     if list(tables) == ["train"]:
-        return _cut(folder.name, tables["train"], columns, told)
-    return Corpus(folder.name, {name: Split(name, tables[name]) for name in sorted(tables, key=_order)})
+        return _cut(own, tables["train"], columns, told)
+    return Corpus(own, {name: Split(name, tables[name]) for name in sorted(tables, key=_order)})
+
+
+def is_document(path: Path) -> bool:
+    """Return whether a file tells of what lies beside it, as README.md and LICENSE do, and is no part of a corpus."""
+    return path.name.split(".")[0].lower() in _DOCUMENTS and file_format(path) in (None, ".txt")
+
+
+def _are_shards(files: Sequence[Path]) -> bool:
+    """Return whether files are of one format, and none is a packed copy of another."""
+    formats = {file_format(path) if path.is_file() else None for path in files}
+    return len(formats) == 1 and None not in formats and len({p.name.removesuffix(".gz") for p in files}) == len(files)
 
 
 def _group_table(folder: Path, name: str, files: Sequence[Path], columns: Sequence[str] | None) -> Table:
     formats = [path for path in files if file_format(path)]
-    if len(files) == len(formats) == 1:
-        return open_table(files[0], columns)
+    if len(files) == len(formats) == 1 or (_are_shards(files) and all(_SHARD.search(_stem(path)) for path in files)):
+        return joined_table(files, columns)
     parts = [path.name.removesuffix(".gz").partition(".") for path in files]
     sides = {ending: path for (_, _, ending), path in zip(parts, files, strict=True)}
     if formats or not 1 < len(files) == len(sides) or len({stem for stem, _, _ in parts}) > 1:
         found = f"is {', '.join(path.name for path in files)}"
-        raise fault(name, f"be one file with a known ending ({' '.join(FORMATS)}) or one per language", found, folder)
+        must = f"be one file with a known ending ({' '.join(FORMATS)}), shards of it (-0-of-2), or one per language"
+        raise fault(name, must, found, folder)
     return parallel_table(sides, columns)
+
+
+def _stem(path: Path) -> str:
+    return path.name.partition(".")[0]
 
 
 def _parallel_files(prefix: Path, columns: Sequence[str] | None) -> dict[str, Path]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from nlpseq.artefact import read_table, write_table
 from nlpseq.batches import Ragged, RaggedWriter, load_ragged
+from nlpseq.corpora import is_document
 from nlpseq.cuts import PARTS, Told
 from nlpseq.errors import ArtefactError, CorpusError, did_you_mean, sentence
 from nlpseq.pairs import open_text, texts
@@ -36,7 +37,6 @@ HELD_OUT = "held-out"
 _FEW = 20  # rows below which a text is held out by its end instead of by whole rows
 _AT_ONCE = 2048  # lines encoded together
 _SHARE = 0.05  # of a file of one's own that is validation, and test
-_DOCUMENTS = {"readme", "license", "licence", "copying", "notice", "citation", "changelog", "authors", "contributing"}
 _STEMS = {"valid": "validation", "dev": "validation", "val": "validation"} | {part: part for part in PARTS}
 
 
@@ -133,11 +133,7 @@ def _is_of_tables(folder: Path) -> bool:
     shown = list(_shown(folder))
     tables = [path for path in shown if _is_table(path)]
     named = any(path.parent == folder and path.name.split(".")[0] in _STEMS for path in tables)
-    return bool(tables) and (named or all(_is_table(path) or _is_document(path) for path in shown))
-
-
-def _is_document(path: Path) -> bool:
-    return path.name.split(".")[0].lower() in _DOCUMENTS
+    return bool(tables) and (named or all(_is_table(path) or is_document(path) for path in shown))
 
 
 def _cut(name: str, read: Callable[[], str], *, python: bool, left_out: tuple[str, ...] = ()) -> Source:
@@ -168,7 +164,7 @@ def _folder(folder: Path, files: list[Path], as_bytes: bool) -> Source:
     for path in files:
         named.setdefault(_part_of(path.relative_to(folder)), []).append(path)
     rest = named.pop("", [])
-    if "train" in named and (len(named) > 1 or all(map(_is_document, rest))):
+    if "train" in named and (len(named) > 1 or all(map(is_document, rest))):
         groups = {part: named[part] for part in PARTS if part in named}
         files = [path for path in files if path not in rest]
         if rest:

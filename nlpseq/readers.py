@@ -164,16 +164,23 @@ def parquet_table(path: Path, wanted: Sequence[str] | None, labels: Mapping[str,
 def joined_table(files: Sequence[Path], wanted: Sequence[str] | None = None) -> Table:
     """Return the rows of one or more files, one file after the other, such as the shards of a large corpus.
 
-    All must have the columns of the first. Raises CorpusError as `open_table` does.
+    All must have the columns of the first; empty files are passed over. Raises CorpusError as `open_table` does.
     """
-    first = open_table(files[0], wanted)
-    tables = [first, *(open_table(file, first.columns) for file in files[1:])]
+    filled = [file for file in files if file.stat().st_size] or files[:1]
+    tables = [open_table(file, wanted) for file in filled]
+    first = tables[0]
+    if len(files) == 1:
+        return first
+    for table in tables:
+        pick(first.columns, table.columns, table.name)
+    lengths = [table.rows for table in tables if table.rows is not None]
 
     def scan() -> Iterator[Record]:
         rows = chain.from_iterable(table.scan() for table in tables)
         return (Record(number, record.row) for number, record in enumerate(rows, 1))
 
-    return Table(str(files[0].parent), first.columns, scan, unit="row")
+    known = sum(lengths) if len(lengths) == len(tables) else None
+    return Table(str(files[0].parent), first.columns, scan, known, "row")
 
 
 def pick(wanted: Sequence[str] | None, present: tuple[str, ...], where: str, *, hint: str = "") -> tuple[str, ...]:

@@ -16,6 +16,7 @@ import torch
 from torch import distributed, nn
 
 from nlpseq import folders
+from nlpseq.artefact import load
 from nlpseq.config import check
 from nlpseq.corpora import corpus_path, corpus_version
 from nlpseq.loop import Event, Watch, train, unwatched
@@ -94,6 +95,7 @@ def train_stage(
     with folders.held(folder) if world.rank == 0 else nullcontext():
         told = f"The report is {folder / 'report.html'}."
         if folders.finished(folder, stage, wanted=wanted, replace=replace, first=opened):
+            load(folder, stage)  # damage is to be said first
             told = f"{folder} holds this very run, finished; nothing to do."
         else:
             with _first_alone(world):

@@ -128,7 +128,7 @@ def _layout(path: Path, head: bytes) -> _Layout:
     if len(head) == _BLOCK:
         head = head[: head.rfind(b"\n") + 1] or head
     rows = [row for row in head.split(b"\n", _GUESSED)[:_GUESSED] if row.strip()]
-    if all(b"\t" in row and _NUMBER.fullmatch(row.partition(b"\t")[0]) for row in rows):
+    if all(b"\t" in row and b" " not in row and _NUMBER.fullmatch(row.partition(b"\t")[0]) for row in rows):
         raise fault(path.name, must, "has numbers alone (a projector's words stand in its metadata.tsv)", path)
     sizes = Counter(len(row.split()) - (row[:1] != b" ") for row in rows)  # before a space stands the empty word
     most = max(sizes.values())

@@ -72,7 +72,7 @@ def open_source(config: EmbedConfig) -> Source:
     """Return what a configuration reads; CorpusError where corpus, column or split is not there."""
     corpus, columns = open_text(str(config.run.corpus), config.text, config.pair)
     names = tuple(dict.fromkeys(name.strip() for name in config.splits.split(",")))
-    if corpus.whole and "all" not in names and (different := _different(corpus.whole)) < 3:
+    if corpus.whole is not None and "all" not in names and (different := _different(corpus.whole)) < 3:
         if names != ("train",) or sum(1 for _ in islice(corpus.whole.scan(), 3)) == 3:
             must = "have at least 3 different rows to be cut into train, validation and test"
             raise fault(corpus.name, must, f"has {different}", "--splits all reads every row instead")

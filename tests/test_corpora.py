@@ -161,7 +161,7 @@ def test_a_prefix_of_parallel_files(tmp_path, monkeypatch):
 @pytest.mark.parametrize("path", ["nowhere.tsv", "some/where", "x.jsonl.gz"])
 def test_a_path_that_is_not_there(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    message = rf"`{path}` must be a file, a folder of splits or the prefix of parallel files, but nothing is there"
+    message = rf"`{path}` must be a file, a folder of files, or the prefix of parallel files, but nothing is there"
     with pytest.raises(CorpusError, match=message):
         load_corpus(path)
 

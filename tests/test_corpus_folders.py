@@ -1,3 +1,6 @@
+import gzip
+import shutil
+
 import pytest
 
 from nlpseq.corpora import load_corpus
@@ -70,12 +73,86 @@ def test_a_folder_without_splits(tmp_path):
 def test_a_folder_of_one_format_is_one_corpus(tmp_path):
     for start, name in enumerate(("a", "b-1", "b-2")):
         pairs(tmp_path / f"{name}.tsv", 4, start=4 * start)
-    (tmp_path / ".DS_Store").write_text("x")
+    for name in (".DS_Store", "_SUCCESS", "README.md", "LICENSE", "readme.txt"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "b-3.tsv").touch()
     corpus = load_corpus(tmp_path)
     assert [row["en"] for row in corpus.split("all")] == [f"en {n}" for n in range(12)]
     assert sum(map(len, corpus.splits.values())) == 12
     assert corpus.split("all").where(5) == f"{tmp_path}, row 6"
     assert load_corpus(tmp_path, columns=("fr",)).split("all").columns == ("fr",)
+    assert load_corpus(tmp_path).split("all").table.rows is None
+    (tmp_path / "a.tsv").write_bytes(gzip.compress((tmp_path / "a.tsv").read_bytes()))
+    (tmp_path / "a.tsv").rename(tmp_path / "a.tsv.gz")
+    assert [row["en"] for row in load_corpus(tmp_path).split("all")] == [f"en {n}" for n in range(12)]
+
+
+def test_a_folder_of_one_format_is_cut_by_the_first_column_that_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("nlpseq.cuts.TOLD_EVERY", 10)
+    told = []
+    for name in "ab":
+        (tmp_path / f"{name}.tsv").write_text("en\tfr\n" + "".join(f"en {n}\t{name} {n}\n" for n in range(40)))
+    corpus = load_corpus(tmp_path, columns=("en", "fr"), told=told.append)
+    parts = {name: {row["en"] for row in split} for name, split in corpus.splits.items()}
+    assert len(set.union(*parts.values())) == 40  # and an equal text never stands on both sides
+    assert set.intersection(*parts.values()) == set()
+    assert told
+
+
+def test_the_columns_of_a_folder_may_be_called_by_digits(tmp_path):
+    for name in "ab":
+        (tmp_path / f"{name}.tsv").write_text(f"1\t2\nx {name}\ty\n")
+    assert [row["1"] for row in load_corpus(tmp_path).split("all")] == ["x a", "x b"]
+    assert [row["1"] for row in load_corpus(tmp_path, columns=("1",)).split("all")] == ["1", "x a", "1", "x b"]
+
+
+def test_the_rows_of_parquet_shards_are_counted_without_reading_them(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for name in "ab":
+        pq.write_table(pa.table({"text": [name] * 3}), tmp_path / f"{name}.parquet")
+    assert load_corpus(tmp_path).split("all").table.rows == 6
+
+
+def test_splits_may_come_in_shards(tmp_path):
+    for start, name in enumerate(("train-00000-of-00002", "train-00001-of-00002", "validation-00000-of-00001")):
+        pairs(tmp_path / f"{name}.tsv", 4, start=4 * start)
+    corpus = load_corpus(tmp_path)
+    assert {name: [row["en"] for row in split] for name, split in corpus.splits.items()} == {
+        "train": [f"en {n}" for n in range(8)],
+        "validation": [f"en {n}" for n in range(8, 12)],
+    }
+
+
+def test_a_name_that_only_begins_as_a_split_is_none(tmp_path):
+    for start, name in enumerate(("genesis", "exodus", "testament")):
+        pairs(tmp_path / f"{name}.tsv", 4, start=4 * start)
+    assert len(load_corpus(tmp_path).split("all")) == 12
+
+
+@pytest.mark.parametrize("names", [("a.tsv", "a.tsv.gz"), ("a.tsv", "b.csv"), ("a.tsv", "x.tsv/")])
+def test_what_is_no_folder_of_one_format(tmp_path, names):
+    pairs(tmp_path / names[0], 4)
+    if names[1].endswith("/"):
+        (tmp_path / names[1]).mkdir()
+    else:
+        shutil.copy(tmp_path / names[0], tmp_path / names[1])
+    with pytest.raises(CorpusError, match="or files of one format alone, but holds"):
+        load_corpus(tmp_path)
+
+
+def test_a_folder_of_empty_files_is_refused(tmp_path):
+    for name in "ab":
+        (tmp_path / f"{name}.txt").touch()
+    with pytest.raises(CorpusError, match=r"`a\.txt` must hold text, but is empty"):
+        load_corpus(tmp_path)
+
+
+def test_the_folder_one_is_in_has_a_name(tmp_path, monkeypatch):
+    pairs(tmp_path / "a.tsv", 4)
+    monkeypatch.chdir(tmp_path)
+    assert load_corpus(".").name == tmp_path.name
 
 
 def test_a_folder_of_one_format_names_the_file_that_is_at_fault(tmp_path):

@@ -124,6 +124,14 @@ def test_the_same_command_again_does_nothing_and_another_is_refused(run, mine: P
     assert "seed 1 instead of 3" in outcome.sentences[0]
 
 
+def test_a_damaged_folder_is_not_said_to_be_finished(run, mine: Path, finished: Path, tmp_path: Path):
+    shutil.copytree(finished, tmp_path / "m")
+    (weights,) = (tmp_path / "m").glob("weights-*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1])
+    outcome = run(*words(mine, tmp_path / "m"))
+    assert (outcome.code, "nothing to do" in outcome.err, len(outcome.sentences)) == (2, False, 1)
+
+
 def test_progress_counts_texts(mine: Path, tmp_path: Path):
     seen: set[str] = set()
     train_sentiment(small(mine, tmp_path / "m", max_steps=2), watch=lambda e: seen.update({e.counted} & {"text"}))

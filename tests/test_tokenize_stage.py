@@ -127,6 +127,17 @@ def test_the_same_run_again_does_nothing_and_another_is_refused_until_it_replace
     assert Tokenizer.load(tmp_path / "m").config.lowercase is True
 
 
+def test_a_damaged_folder_is_not_said_to_be_finished(lines: Path, tmp_path: Path):
+    train(lines, tmp_path / "m", units="word")
+    (tokenizer,) = (tmp_path / "m").glob("tokenizer-*.json")
+    tokenizer.write_bytes(tokenizer.read_bytes()[:-1])
+    config = configure(TokenizeConfig, corpus=str(lines), out=str(tmp_path / "m"), units="word")
+    notes: list[str] = []
+    with pytest.raises(ArtefactError, match="must have"):
+        train_tokenizer(config, watch=lambda event: notes.append(event.text))
+    assert notes == []
+
+
 def test_a_changed_corpus_is_another_run(lines: Path, tmp_path: Path):
     train(lines, tmp_path / "m", units="word")
     with open(lines, "a") as file:

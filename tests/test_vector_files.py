@@ -277,6 +277,9 @@ def test_tables_for_the_projector(tmp_path: Path):
     assert (tmp_path / "q" / "metadata.tsv").read_text() == "word\tcount\na\t5\nb\t3\n"
     with pytest.raises(CorpusError, match=r"has numbers alone \(a projector's words stand in its metadata\.tsv\)"):
         read_vectors(tmp_path / "q" / "vectors.tsv")
+    for rows in ("3 0.5 0.6\n4 1 2\n", "3\t0.5 0.6\n4\t1 2\n"):  # words may be numbers
+        (tmp_path / "v").write_text(rows)
+        assert read_vectors(tmp_path / "v").words == ["3", "4"]
     with pytest.raises(UsageError, match="be such as tsv can hold"):
         write_vectors(tmp_path / "r", ["a\tb"], numbers(1), format="tsv")
 

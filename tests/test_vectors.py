@@ -254,7 +254,8 @@ def test_the_commands_answer_arguments_and_lines(run, file: Path):
     assert records[1]["query"] == "naïve"
     outcome = run("embed", "analogy", "--vectors", file, "-n", 1, "man", "king", "woman")
     assert outcome.out == "man king woman: queen 1.000\n"
-    assert run("embed", "analogy", "--vectors", file, "-n", 1, "man king woman").out == outcome.out
+    for line in ("man king woman", "man\tking\twoman"):
+        assert run("embed", "analogy", "--vectors", file, "-n", 1, line).out == outcome.out
     outcome = run("embed", "analogy", "--vectors", file, "-n", 1, "--json", stdin=b"man king woman\nman\tking\twoman\n")
     assert [json.loads(line)["found"][0][0] for line in outcome.out.splitlines()] == ["queen", "queen"]
 
@@ -306,6 +307,7 @@ def test_a_word_without_neighbours_has_an_answer(run, tmp_path: Path):
         (["nearest", "--model", "m", "--vectors", "v", "king"], "`model` must be left out with --vectors, but is"),
         (["nearest", "--vectors", "nope", "king"], "`nope` must be a folder of vectors, a file of them, or a corpus"),
         (["analogy", "--vectors", "v.bin", "man", "king"], "`words` must be three, such as: man king woman, but is "),
+        (["analogy", "--vectors", "v.bin", " "], "`words` must be three, such as: man king woman, but is "),
         (["nearest", "--vectors", "v.bin", "-n", "0", "king"], "Invalid value for '-n'"),
         (["export", "--vectors", "v.bin", "--out", "v.bin"], "`out` must be a new file"),
         (

@@ -120,16 +120,16 @@ def answer_analogies(
     A word without a vector as it is may have one in lowercase, or as [NUM] or [URL]. For a line without an answer an
     empty line is printed, the reason goes to standard error, and the exit code at the end is 1.
     """
-    if len(texts) == 1:  # "man king woman", as on a line
-        texts = tuple(texts[0].split())
-    if texts:
-        _three(texts)
+    asked = [_three(texts if len(texts) > 1 else _words_of(texts[0]))] if texts else None
     embeddings = _opened(model, vectors)
-    lines = chain.from_iterable(blocks(("\t".join(texts),) if texts else (), batch_size))
-    questions = (line.split("\t" if "\t" in line else None) for line in lines)
+    questions: Iterable[Any] = asked or map(_words_of, chain.from_iterable(blocks((), batch_size)))
     _print_answers(
         questions, lambda words: embeddings.analogy(*_three(words), count), as_json=as_json, numbered=not texts
     )
+
+
+def _words_of(line: str) -> list[str]:
+    return line.split("\t" if "\t" in line else None)
 
 
 def _three(words: Sequence[str]) -> tuple[str, str, str]:

@@ -33,6 +33,7 @@ __all__ = [
     "reading",
     "run_training",
     "say",
+    "settings_hold",
     "settings_options",
     "training",
     "training_options",
@@ -94,7 +95,7 @@ def run_training(
     """
     config: Any = configure(cls, recipe=recipe, **given(options))
     if check:
-        print_lines(["The settings hold; nothing was read or trained."])
+        settings_hold()
         return
     module, _, name = home.partition(":")
     try:
@@ -106,6 +107,11 @@ def run_training(
             raise
         said = str(stopped).replace("the same command goes on", "the command with --resume goes on")
         raise Interrupted(said) from None
+
+
+def settings_hold() -> None:
+    """Print what --check has found where it found nothing."""
+    print_lines(["The settings hold; nothing was read or trained."])
 
 
 def watching(out: str | None, *, tensorboard: bool) -> Watch:

@@ -8,7 +8,17 @@ from typing import Any
 
 import click
 
-from nlpseq.commands.shared import blocks, given, model_option, print_lines, reading, say, settings_options, training
+from nlpseq.commands.shared import (
+    blocks,
+    given,
+    model_option,
+    print_lines,
+    reading,
+    say,
+    settings_hold,
+    settings_options,
+    training,
+)
 from nlpseq.config import configure
 from nlpseq.errors import UsageError, sentence
 from nlpseq.progress import shown
@@ -29,7 +39,7 @@ def train_tokenizer(recipe: str | None, *, check: bool, **options: Any) -> None:
     """Learn a tokeniser from the training split of a corpus."""
     config = configure(TokenizeConfig, recipe=recipe, **given(options))
     if check:
-        print_lines(["The settings hold; nothing was read or trained."])
+        settings_hold()
         return
     with training():
         from nlpseq.stages.tokenize import train_tokenizer
