@@ -221,10 +221,17 @@ def _folder(folder: Path, columns: Sequence[str] | None, told: Told) -> Corpus:
     if not groups:
         if _are_shards(shown):
             return _cut(own, joined_table(shown, columns), columns, told)
-        strangers = [path.name for path in shown if not file_format(path)]
-        held = ", ".join(dict.fromkeys([*strangers[:4], *(path.name for path in shown[:5])])) or "nothing"
+        kinds = {(path.suffix, path.is_dir()): path.name for path in reversed(shown)}
+        held = ", ".join(sorted(kinds.values())[:5]) or "nothing"
         must = "hold train.*, validation.* or test.*, or files of one format alone"
         raise fault(folder, must, f"holds {held}", f"formats: {' '.join(FORMATS)} or one file per language")
+    formats = {file_format(path) for files in groups.values() for path in files} - {None}
+    named = {path for files in groups.values() for path in files}
+    others = [path.name for path in shown if path not in named and path.is_file() and file_format(path) in formats]
+    if len(groups) == 1 and others:
+        must = "hold files named as splits (train, validation, test) or others, and not both"
+        found = f"holds {next(iter(groups.values()))[0].name} and {others[0]}"
+        raise fault(folder, must, found, f"{len(others):,} others would not be read")
     tables = {name: _group_table(folder, name, files, columns) for name, files in groups.items()}
     if list(tables) == ["train"]:
         return _cut(own, tables["train"], columns, told)

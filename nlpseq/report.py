@@ -24,7 +24,7 @@ from typing import Any
 
 from nlpseq import charts
 from nlpseq.blocks import Block, Chart, Histogram, Map, Paragraph, Samples, Series, Span, Table
-from nlpseq.errors import WorkError, sentence
+from nlpseq.errors import UsageError, WorkError, sentence
 from nlpseq.metrics import Score
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "Series",
     "Span",
     "Table",
+    "check_folder",
     "differences",
     "label",
     "machine",
@@ -163,13 +164,26 @@ def render(report: Report) -> str:
     )
 
 
+def check_folder(folder: Path) -> None:
+    """Raise UsageError for a folder with a report.json or report.html that no stage has written: it would be lost."""
+    names = [name for name in ("report.json", "report.html") if (folder / name).exists()]
+    try:
+        own = not names or "stage" in json.loads((folder / "report.json").read_bytes())
+    except (OSError, ValueError, TypeError):
+        own = False
+    if not own:
+        must = "be a folder without files that a report would take the place of"
+        raise UsageError(sentence("out", must, f"one with {' and '.join(names)}", str(folder), quote=False))
+
+
 def write(directory: str | os.PathLike[str], report: Report) -> Path:
     """Writes report.json and report.html into `directory` and returns the page's path.
 
-    Both are written whole under temporary names before either takes its place. Raises WorkError where the disk is full
-    or the folder cannot be written; earlier reports stay as they were.
+    Both are written whole under temporary names before either takes its place. Raises UsageError as `check_folder`
+    does, WorkError where the disk is full or the folder cannot be written; earlier reports stay as they were.
     """
     folder = Path(directory)
+    check_folder(folder)
     text = json.dumps(report.to_plain(), ensure_ascii=False, indent=2, allow_nan=False, default=str)
     # backslashreplace: half a surrogate pair in a sentence must not cost the report
     contents = {

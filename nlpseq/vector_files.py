@@ -327,12 +327,12 @@ def write_vectors(
 def check_target(path: str | Path, *, format: Format, replace: bool) -> list[Path]:
     """Return the files that `write_vectors` would write; raises UsageError for one that is there, unless `replace`."""
     path = Path(path)
-    if format == "tsv" and path.is_file():
-        raise UsageError(sentence("out", "be a folder for tsv", "a file", str(path), quote=False))
+    if format == "tsv" and path.exists() and not path.is_dir():
+        raise UsageError(sentence("out", "be a folder for tsv", "none", str(path), quote=False))
     targets = [path / "vectors.tsv", path / "metadata.tsv"] if format == "tsv" else [path]
     for target in targets:
-        if target.is_dir() or (target.exists() and not replace):
-            found = "a folder" if target.is_dir() else "there already (--replace puts the new one in its place)"
+        if target.exists() and not (replace and target.is_file()):
+            found = "there already (--replace overwrites it)" if target.is_file() else "a folder or a device"
             raise UsageError(sentence("out", "be a new file", found, str(target), quote=False))
     return targets
 

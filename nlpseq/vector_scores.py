@@ -28,7 +28,7 @@ from nlpseq.errors import ArtefactError, CorpusError, UsageError, sentence
 from nlpseq.fetch import cache_folder
 from nlpseq.metrics import Score
 from nlpseq.readers import fault, file_format, read_lines
-from nlpseq.report import Block, Report, Table, write
+from nlpseq.report import Block, Report, Table, check_folder, write
 from nlpseq.vectors import STAGE, Embeddings
 
 __all__ = [
@@ -315,7 +315,7 @@ def _categories(name: str, questions: Sequence[Question], asked: Flags, right: F
 
 
 def check_report_folder(out: str | Path) -> None:
-    """Raise ArtefactError for a model's folder, whose own report would be lost, UsageError for what is no folder."""
+    """Raise ArtefactError for a model's folder, UsageError for what is no folder or has a report of somebody else's."""
     path = Path(out)
     if (path / MANIFEST).exists():
         must = "be a folder without a model, which has a report of its own"
@@ -323,6 +323,7 @@ def check_report_folder(out: str | Path) -> None:
     there = next((one for one in (path, *path.parents) if one.exists()), path)
     if not there.is_dir():
         raise UsageError(sentence("out", "be a folder", "in or at a file", str(there), quote=False))
+    check_folder(path)
 
 
 def evaluate_embeddings(

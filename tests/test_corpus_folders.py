@@ -138,8 +138,19 @@ def test_what_is_no_folder_of_one_format(tmp_path, names):
         (tmp_path / names[1]).mkdir()
     else:
         shutil.copy(tmp_path / names[0], tmp_path / names[1])
-    with pytest.raises(CorpusError, match="or files of one format alone, but holds"):
+    pairs(tmp_path / "A.tsv", 4)
+    with pytest.raises(CorpusError, match="or files of one format alone, but holds .*" + names[1].strip("/")):
         load_corpus(tmp_path)
+
+
+def test_texts_beside_one_that_is_called_as_a_split_are_not_left_out_in_silence(tmp_path):
+    for name in ("train", "part-1", "part-2"):
+        pairs(tmp_path / f"{name}.tsv", 4)
+    message = r"and not both, but holds train\.tsv and part-1\.tsv \(2 others would not be read\)"
+    with pytest.raises(CorpusError, match=message):
+        load_corpus(tmp_path)
+    pairs(tmp_path / "test.tsv", 4)
+    assert list(load_corpus(tmp_path).splits) == ["train", "test"]
 
 
 def test_a_folder_of_empty_files_is_refused(tmp_path):

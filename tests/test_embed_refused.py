@@ -45,6 +45,11 @@ from nlpseq.settings import WordsConfig
             {"learning_rate": 1e-5},
             "`final_rate` must be at most the learning rate at the start (1e-05, learning_rate), but is 0.0001",
         ),
+        (
+            lines(50, 1),
+            {"splits": "all, train"},
+            '`splits` must be all alone, or names without it, but is "all, train"',
+        ),
         (lines(50, 1), {"text": "text", "source": "en"}, "`text` must be absent where source or target is given"),
     ],
 )

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from nlpseq import report as reports
-from nlpseq.errors import WorkError
+from nlpseq.errors import UsageError, WorkError
 from nlpseq.metrics import Score
 from nlpseq.report import Chart, Histogram, Map, Paragraph, Report, Samples, Series, Span, Table
 
@@ -254,3 +254,12 @@ def test_versions_are_read_without_importing_the_packages():
     code += "; print({'torch', 'numpy', 'sacrebleu', 'jinja2', 'gensim'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("files", [{"report.json": '{"mine": 1}'}, {"report.json": "["}, {"report.html": "mine"}])
+def test_a_report_of_somebody_else_s_is_not_lost(tmp_path, files):
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    with pytest.raises(UsageError, match="must be a folder without files that a report would take the place of"):
+        reports.write(tmp_path, Report("lm", "almanac", "test", {}, 1))
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == files

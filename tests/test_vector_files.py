@@ -304,6 +304,14 @@ def test_what_is_there_is_replaced_only_when_asked_and_only_by_what_is_whole(
     assert file.read_bytes() != before
 
 
+def test_a_pipe_is_no_file_to_replace(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    for kind in ("glove", "tsv"):
+        with pytest.raises(UsageError, match=r"but is (a folder or a device|none) \(.*pipe\)"):
+            write_vectors(tmp_path / "pipe", ["a"], numbers(1), format=kind, replace=True)
+    assert (tmp_path / "pipe").is_fifo()
+
+
 def test_a_folder_is_no_file_to_replace(tmp_path: Path):
     with pytest.raises(UsageError, match="be a new file"):
         write_vectors(tmp_path, ["a"], numbers(1), format="glove", replace=True)

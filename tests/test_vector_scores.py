@@ -257,6 +257,11 @@ def test_the_command_prints_scores_and_writes_a_report_only_where_it_is_told_to(
     [
         ("model", "`out` must be a folder without a model, which has a report of its own, but is a model's (model)."),
         ("file", "`out` must be a folder, but is in or at a file (file)."),
+        (
+            "theirs",
+            "`out` must be a folder without files that a report would take the place of, but is one with report.json "
+            "and report.html (theirs).",
+        ),
         ("file/below", "`out` must be a folder, but is in or at a file (file)."),
     ],
 )
@@ -264,8 +269,11 @@ def test_a_report_neither_replaces_a_model_s_nor_a_file(
     run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, said: str
 ):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "model").mkdir()
-    for name in ("file", "model/manifest.json", "model/report.json", "model/report.html"):
+    for name in ("model", "theirs"):
+        (tmp_path / name).mkdir()
+        for file in ("report.json", "report.html"):
+            (tmp_path / name / file).write_text("mine")
+    for name in ("file", "model/manifest.json"):
         (tmp_path / name).write_text("mine")
     with pytest.raises(UsageError, match=re.escape(said)):
         evaluate_embeddings(made(), tmp_path / "no tests", out=out)

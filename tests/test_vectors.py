@@ -382,7 +382,7 @@ def test_the_command_joins_files_and_folders(run, file: Path, tmp_path: Path):
     outcome = run("embed", "join", file, tmp_path / "nothing", "--out", out)  # said before anything is read
     assert (outcome.code, outcome.sentences[0][:27]) == (2, "`out` must be a new file, b")
     outcome = run("embed", "join", file, file, "--out", tmp_path, "--replace")
-    assert outcome.sentences == [f"`out` must be a new file, but is a folder ({tmp_path})."]
+    assert outcome.sentences == [f"`out` must be a new file, but is a folder or a device ({tmp_path})."]
 
 
 @pytest.mark.real

@@ -120,6 +120,8 @@ class EmbedConfig:
         yield from self.run.faults()
         if self.text and (self.pair.source or self.pair.target):
             yield sentence("text", "be absent where source or target is given", self.text)
+        if len(names := self.splits.split(",")) > 1 and "all" in map(str.strip, names):
+            yield sentence("splits", "be all alone, or names without it", self.splits)
         if self.model.final_rate > self.model.first_rate:
             must = f"be at most the learning rate at the start ({self.model.first_rate:g}, learning_rate)"
             yield sentence("final_rate", must, self.model.final_rate)
