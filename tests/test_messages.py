@@ -43,7 +43,7 @@ def test_the_pickle_is_indeed_malicious(tmp_path: Path):
         ("translate run --model m --batch-size 0 a", "Invalid value for '--batch-size': 0 is not in the range"),
         ("translate run --model nope a", "`nope` must be the folder of a finished model, but is no folder."),
         ("corpora show phrasbook", "did you mean `phrasebook`?"),
-        ("corpora show phrasebok.tsv", "`phrasebok.tsv` must be a file, a folder of splits or the prefix"),
+        ("corpora show phrasebok.tsv", "`phrasebok.tsv` must be a file, a folder of files, or the prefix"),
         ("corpora fetch phrasbook", "did you mean `phrasebook`?"),
         ("translate train --corpus phrasbook --out m", "did you mean `phrasebook`?"),
         ("tokenize train --corpus imdbb --out m", "did you mean `imdb`?"),
