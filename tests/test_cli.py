@@ -205,6 +205,15 @@ def test_evaluate_leaves_the_report_of_the_training_alone(run, trained, model):
     assert f"The report is {folder / 'report.html'}." in outcome.err
 
 
+@pytest.mark.parametrize("stage", ["lm", "ner", "sentiment", "translate"])
+def test_evaluate_refuses_a_folder_with_a_report_of_somebody_else_s_before_it_looks_for_the_model(run, tmp_path, stage):
+    (tmp_path / "report.json").write_text("mine")
+    outcome = run(stage, "evaluate", "--model", tmp_path / "nope", "--corpus", "nope", "--out", tmp_path)
+    assert (outcome.code, outcome.out, len(outcome.sentences)) == (2, "", 1)
+    assert outcome.sentences[0].startswith("`out` must be a folder without files that a report would take the place of")
+    assert (tmp_path / "report.json").read_text() == "mine"
+
+
 @pytest.mark.parametrize("stage", ["tokenize", "translate"])
 def test_check_finds_what_is_wrong_with_the_settings_and_does_nothing_else(run, tmp_path, stage):
     words = (stage, "train", "--corpus", "phrasebook", "--out", tmp_path / "m", "--check")

@@ -24,7 +24,7 @@ from nlpseq.lm_report import Drawn, lm_report, scores_line
 from nlpseq.lm_task import noise_of, task_of
 from nlpseq.lm_text import HELD_OUT, Source, Text, encode_text, learn_units, open_source, training_rows
 from nlpseq.loop import Event, Watch, counting, unwatched
-from nlpseq.report import Report, write
+from nlpseq.report import Report, check_folder, write
 from nlpseq.settings import LMConfig
 from nlpseq.staging import Job, train_network, train_stage
 from nlpseq.training import World, set_threads
@@ -302,6 +302,8 @@ def evaluate_language_model(
     """
     if dynamic is not None:
         check_rate(dynamic)
+    if out:
+        check_folder(Path(out))  # before any work
     set_threads(None, World())
     live = LanguageModel.load(model, device=device)
     source = open_source(corpus, text or live.facts["column"], as_bytes=live.units.noun == "byte")

@@ -28,7 +28,7 @@ from nlpseq.ner_report import fit_outside_penalty, fit_span_temperature, ner_rep
 from nlpseq.nn.crf import best_paths, log_partition, path_scores
 from nlpseq.nn.tagger import TaggerNetwork
 from nlpseq.pretrained import open_vectors, refuse_strangers
-from nlpseq.report import Report, write
+from nlpseq.report import Report, check_folder, write
 from nlpseq.settings import NerConfig, PretrainedConfig, TagConfig
 from nlpseq.staging import Job, train_network, train_stage
 from nlpseq.tagged import Sentence, TaggedCorpus, Tally, may_lack_types, open_tagged, scheme_of, sentences
@@ -335,6 +335,8 @@ def evaluate_tagger(
     the report, when absent one of its own in the model's, `evaluate-<corpus>-<split>`. Raises UsageError,
     ArtefactError, CorpusError, WorkError.
     """
+    if out:
+        check_folder(Path(out))  # before any work
     set_threads(None, World())
     tagger = Tagger.load(model, device=device)
     asked = {name: value for name, value in (reading or {}).items() if value is not None}

@@ -40,7 +40,7 @@ from nlpseq.losses import adversarial
 from nlpseq.nn.classifier import TextClassifier
 from nlpseq.preflight import preflight
 from nlpseq.pretrained import open_vectors, start_from_vectors
-from nlpseq.report import Report, write
+from nlpseq.report import Report, check_folder, write
 from nlpseq.sentiment_report import scores_line, sentiment_report
 from nlpseq.settings import LabelConfig, SentimentConfig
 from nlpseq.staging import Job, train_network, train_stage
@@ -285,8 +285,10 @@ def evaluate_sentiment(
     """Return the scores and samples of a finished classifier on a split of a corpus, and write them as its report.
 
     columns: of text and label, those of the training when absent; out: the folder of the report, when absent one of its
-    own in the model's, `evaluate-<corpus>-<split>`. Raises ArtefactError, CorpusError, WorkError.
+    own in the model's, `evaluate-<corpus>-<split>`. Raises UsageError, ArtefactError, CorpusError, WorkError.
     """
+    if out:
+        check_folder(Path(out))  # before any work
     set_threads(None, World())
     classifier = SentimentClassifier.load(model, device=device)
     asked, (text, label) = columns or LabelConfig(), classifier.facts["columns"]

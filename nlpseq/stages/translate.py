@@ -27,7 +27,7 @@ from nlpseq.nn.seq2seq import DecoderState, EncoderDecoder
 from nlpseq.pairs import Counts, PairData, encode_split, language, learn_tokenizer, open_pairs, texts
 from nlpseq.preflight import preflight
 from nlpseq.pretrained import open_vectors, start_from_vectors
-from nlpseq.report import Report, write
+from nlpseq.report import Report, check_folder, write
 from nlpseq.settings import PairConfig, TranslateConfig
 from nlpseq.staging import Job, train_network, train_stage
 from nlpseq.tokenizer import Tokenizer
@@ -303,8 +303,10 @@ def evaluate_translator(
 
     pair: columns, those of the training when absent; against: the folder of another translator, for the paired
     bootstrap; out: the folder of the report, when absent one of its own in the model's, `evaluate-<corpus>-<split>`.
-    Raises ArtefactError, CorpusError, WorkError.
+    Raises UsageError, ArtefactError, CorpusError, WorkError.
     """
+    if out:
+        check_folder(Path(out))  # before any work
     set_threads(None, World())
     translator = Translator.load(model, device=device)
     asked = pair or PairConfig()
